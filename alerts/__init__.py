@@ -1,0 +1,1 @@
+"""From readings to people: rules, alerts, incidents, teams, delivery."""

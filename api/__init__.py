@@ -1,0 +1,1 @@
+"""The doors: HTTP, the live page, the command line."""

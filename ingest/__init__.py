@@ -1,0 +1,1 @@
+"""From the wire to the table: receive, keep in the log, admit, write."""

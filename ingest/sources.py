@@ -1,0 +1,45 @@
+"""sources.yaml: which topic filters are taken in, by which codec, into which shard. Pure but for `load_sources`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Clock(StrEnum):
+    """Whose clock a shard runs on."""
+
+    RECEIVED = "received"  #: log time; device time is trusted within a bound
+    OBSERVED = "observed"  #: a recording: the log clock follows the feed
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of sources.yaml. `site` and `device` say how they are found: see deploy/config/sources.yaml."""
+
+    filter: str
+    codec: str
+    shard: str = ""  #: filled by the loader: "main", or "recording" for clock: observed, where none is named
+    urgent: bool = False
+    clock: Clock = Clock.RECEIVED
+    enrol: bool = False
+    site: str = ""
+    device: str = ""
+    time: str = ""
+    zone: str = "UTC"  #: for device times that state no zone
+    fields: dict[str, str | None] = {}
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """All sources; `text` is the YAML they came from, which the log carries as Kind.SOURCES."""
+
+    sources: tuple[Source, ...]
+    text: str
+
+    def shards(self) -> dict[str, Clock]:
+        """Every shard named, with its one clock."""
+        return {source.shard: source.clock for source in self.sources}
+
+    def of(self, shard: str) -> tuple[Source, ...]:
+        """The sources of one shard, in the order of the file."""
+        return tuple(source for source in self.sources if source.shard == shard)

@@ -1,0 +1,1 @@
+"""Pretend devices that speak only MQTT."""
