@@ -4,10 +4,13 @@ alike, so that the two never disagree."""
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
+from ingest.inventory import Inventory, InventoryDelta
 from ingest.readings import Reading
+from ingest.sources import Sources
 
 
 class Outcome(StrEnum):
@@ -50,13 +53,44 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     suspicion: Suspicion | None = None
 
 
-# memory and the function itself:
-#
-#   class Memory:                                  # one per (reader, shard)
-#       def __init__(self, sources: Sources, inventory: Inventory | None = None) -> None
-#       inventory: Inventory                       # enrolment changes it, in both readers alike
-#       def apply_sources(self, sources: Sources) -> None     # Kind.SOURCES record
-#       def apply_inventory(self, delta: InventoryDelta) -> None   # Kind.INVENTORY record
-#       def dump(self) -> bytes / @classmethod load(cls, dumped: bytes) -> Memory   # exact, for checkpoints
-#
-#   def admit(record: Record, memory: Memory) -> Admission    # Record of Kind.MESSAGE (ingest.message)
+class LogRecord(Protocol):
+    """What admit needs of a record of the log (ingest.journal.Record fits): a Kind.MESSAGE record."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def meta(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+class Memory:
+    """What admit remembers between messages; one per reader of a shard. Equal records give equal memories."""
+
+    def __init__(self, sources: Sources, inventory: Inventory | None = None) -> None:
+        self.sources = sources
+        self.inventory = inventory or Inventory()  #: changed by enrolment, in both readers alike
+
+    def apply_sources(self, sources: Sources) -> None:
+        """Take over the sources of a Kind.SOURCES record."""
+        self.sources = sources
+
+    def apply_inventory(self, delta: InventoryDelta) -> None:
+        """Take over a Kind.INVENTORY record."""
+        self.inventory.apply(delta)
+
+    def dump(self) -> bytes:
+        """Everything, exactly, for a checkpoint."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, dumped: bytes) -> Memory:
+        """The memory that was dumped; msgspec.ValidationError when these bytes are none."""
+        raise NotImplementedError
+
+
+def admit(record: LogRecord, memory: Memory) -> Admission:
+    """What becomes of this Kind.MESSAGE record; changes `memory`."""
+    raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import msgspec
 
@@ -43,3 +44,13 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, shard: str) -> tuple[Source, ...]:
         """The sources of one shard, in the order of the file."""
         return tuple(source for source in self.sources if source.shard == shard)
+
+
+def load_sources(path: Path | None) -> Sources:
+    """The sources of this file, of the packaged default without one; ConfigError with every problem at once."""
+    raise NotImplementedError
+
+
+def parse_sources(text: str, name: str) -> Sources:
+    """The sources of this YAML text; ConfigError with every problem at once, each as `name:line: …`."""
+    raise NotImplementedError
