@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from alerts.alert import Severity, SignalClass, derived_id
+from ingest.message import Act, ActKind
 
 #: Pseudo-site of incidents about our own intake, and of fires nobody can place.
 INTAKE_SITE = "intake"
@@ -128,3 +129,99 @@ def blind_incident_id(shard: str, down_at: int) -> str:
 def tell_id(incident: str, reason: TellReason, at: int) -> str:
     """Id of one telling."""
     return derived_id("tell", incident, reason, at)
+
+
+class IncidentMemory(msgspec.Struct):
+    """What the engine remembers of an incident (µs times). `seen` has each alert's retrigger count; `told` the
+    class/audience pairs that were told."""
+
+    id: str
+    site: str
+    opened_at: int
+    active_at: int
+    signal_class: SignalClass
+    severity: Severity
+    reason: str
+    state: IncidentState = IncidentState.OPEN
+    seen: dict[str, int] = {}
+    told: list[str] = []
+    team: str = ""
+    author: str = ""
+    verdict: str = ""
+    cause: str = ""
+    summary: str = ""
+
+    def change(self, at: int, reason: str, *, act: Act | None = None) -> IncidentChange:
+        """The whole incident as it is now."""
+        return IncidentChange(
+            id=self.id,
+            site=self.site,
+            state=self.state,
+            signal_class=self.signal_class,
+            severity=self.severity,
+            opened_at=self.opened_at,
+            changed_at=at,
+            alerts=tuple(self.seen),
+            reason=reason,
+            author=act.author if act else "",
+            act_id=act.id if act else "",
+            comment=act.comment if act else "",
+            verdict=self.verdict,
+            cause=self.cause,
+            summary=self.summary,
+            team=self.team,
+            next_action=NEXT_ACTION[self.state],
+        )
+
+
+#: What comes next for an incident in this state; the escalation policy will replace these reasons by due times.
+NEXT_ACTION: dict[IncidentState, str] = {
+    IncidentState.OPEN: "paged once; nothing is repeated because no escalation policy is configured",
+    IncidentState.ACKNOWLEDGED: "in the hands of whoever acknowledged it",
+    IncidentState.DISPATCHED: "the team is on its way",
+    IncidentState.ON_SCENE: "the team is on scene",
+    IncidentState.CONTROLLED: "to be closed with a verdict",
+    IncidentState.CLOSED: "none: closed",
+}
+
+_ALL_OPEN = frozenset(IncidentState) - {IncidentState.CLOSED}
+
+#: Which act is possible in which states, and the state it leads to (None: stays).
+ACTS: dict[ActKind, tuple[frozenset[IncidentState], IncidentState | None]] = {
+    ActKind.ACKNOWLEDGE: (frozenset({IncidentState.OPEN}), IncidentState.ACKNOWLEDGED),
+    ActKind.DISPATCH: (
+        frozenset({IncidentState.OPEN, IncidentState.ACKNOWLEDGED, IncidentState.DISPATCHED}),
+        IncidentState.DISPATCHED,
+    ),
+    ActKind.ARRIVE: (_ALL_OPEN - {IncidentState.ON_SCENE, IncidentState.CONTROLLED}, IncidentState.ON_SCENE),
+    ActKind.CONTROL: (_ALL_OPEN - {IncidentState.CONTROLLED}, IncidentState.CONTROLLED),
+    ActKind.CLOSE: (_ALL_OPEN, IncidentState.CLOSED),
+    ActKind.COMMENT: (frozenset(IncidentState), None),
+    ActKind.ESCALATE: (_ALL_OPEN, None),
+}
+
+VERDICTS = ("confirmed", "false_alarm", "test")
+
+
+def apply_act(incident: IncidentMemory, act: Act, at: int) -> IncidentChange | Refusal:
+    """A human act on an incident: the change, or why it is refused. The only way a person changes one."""
+    possible, after = ACTS[act.kind]
+    word = act.kind.name.lower()
+    refusal = ""
+    if incident.state not in possible:
+        by = f" by {incident.author}" if incident.author and incident.state is not IncidentState.OPEN else ""
+        refusal = f"cannot {word}: the incident is {incident.state}{by}"
+    elif act.kind is ActKind.CLOSE and act.body.get("verdict") not in VERDICTS:
+        refusal = f"cannot close: verdict must be one of {', '.join(VERDICTS)}"
+    elif act.seen and act.kind in (ActKind.ACKNOWLEDGE, ActKind.CLOSE) and incident.seen != act.seen:
+        unseen = [alert for alert, count in incident.seen.items() if act.seen.get(alert) != count]
+        refusal = f"cannot {word}: {len(unseen)} alerts are new or came back since you looked; look again"
+    if refusal:
+        return Refusal(act_id=act.id, incident=incident.id, reason=refusal, at=at)
+    if after is not None:
+        incident.state, incident.author = after, act.author
+    incident.team = act.body.get("team", incident.team)
+    incident.verdict = act.body.get("verdict", incident.verdict)
+    incident.cause = act.body.get("cause", incident.cause)
+    incident.summary = act.body.get("summary", incident.summary)
+    return incident.change(at, act.comment or f"{word} by {act.author}", act=act)

@@ -1,0 +1,630 @@
+"""The engine: (state, records in order) → (state, decisions). It reads no clock, no database, no network.
+
+Live, replay and back-test run this same code. The caller hands it admitted messages and control records in the order
+of the log, each with its offset and log time, and takes the decisions. Nothing depends on how records are batched.
+
+Two clocks drive deadlines. `clock` is the shard's time: log time, or the feed's own time for a recording. `listening`
+is how long our intake was really listening; silence of a device is judged by it alone, so that our own outage never
+makes a thousand devices look dead. In a recording the two are one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from alerts.alert import AlertState, Severity, SignalClass, Transition, alert_id
+from alerts.decisions import Decision
+from alerts.episode import Change, Episode, begin, hold_is_over, observe, reset
+from alerts.grouping import RANK, hush_only, joinable, open_incident, take_in
+from alerts.incident import (
+    INTAKE_SITE,
+    UNLOCATED_SITE,
+    Audience,
+    HushReason,
+    IncidentMemory,
+    IncidentState,
+    Refusal,
+    Tell,
+    TellReason,
+    apply_act,
+    blind_incident_id,
+    tell_id,
+)
+from alerts.memory import ClockMemory, DeviceMemory, SiteMemory, Subject
+from alerts.rulebook import Plan, Rulebook, digest
+from alerts.rules.contract import RuleBase, Signal
+from alerts.rules.rate import RateRule, Window
+from ingest.admit import Admission, Suspicion
+from ingest.inventory import Device, DeviceClass, InventoryDelta
+from ingest.message import Act, ActKind, Intake, Tick
+from ingest.readings import SECOND, Lateness, Reading, iso
+from ingest.sources import Clock
+
+#: A gap of our own intake this long is told as "blind".
+BLIND_AFTER = 30 * SECOND
+#: Acts whose ids are remembered, so that one carried into the log twice is applied once.
+REMEMBERED_ACTS = 10_000
+#: Unregistered devices remembered for each site; a flood of invented names beyond it folds into the incident.
+MOST_STRANGERS = 200
+
+#: The engine's own rules, which no rulebook can switch off.
+UNREGISTERED = RuleBase(
+    id="unregistered-fire",
+    signal_class=SignalClass.FIRE,
+    severity=Severity.CRITICAL,
+    version=digest("unregistered-fire 1"),
+    latch=True,
+)
+BLIND = RuleBase(
+    id="intake-blind",
+    signal_class=SignalClass.FAULT,
+    severity=Severity.CRITICAL,
+    version=digest("intake-blind 1"),
+)
+
+
+class Engine:
+    """The state machine of one shard. Not thread-safe; owns all its memory."""
+
+    def __init__(self, *, shard: str, clock: Clock, rulebook: Rulebook) -> None:
+        self.shard = shard
+        self.observed = clock is Clock.OBSERVED
+        self.rulebook = rulebook
+        self.global_memory = ClockMemory()
+        self.sites: dict[str, SiteMemory] = {}
+        self._acts: dict[str, None] = {}
+        self._out: list[Decision] = []
+        self._offset = -1
+        self._holds: list[tuple[int, str, str, str]] = []
+        self._silences: list[tuple[int, str, str]] = []
+
+    # ---- what the caller hands in, in the order of the log ------------------------------------------------------
+
+    def take(self) -> list[Decision]:
+        """The decisions since the last call, in the order they were made."""
+        out, self._out = self._out, []
+        return out
+
+    def admitted(self, admission: Admission, *, offset: int, at: int) -> None:
+        """A message, as admit judged it; `at` is its log time (µs)."""
+        self._begin(offset, at)
+        readings = admission.readings
+        superseded = _superseded(readings) if len(readings) > 1 else frozenset()
+        for index, reading in enumerate(readings):
+            self._reading(reading, superseded if reading.late else frozenset(), index)
+        if admission.suspicion is not None:
+            self._suspect(admission.suspicion, at)
+
+    def tick(self, tick: Tick, *, offset: int, at: int) -> None:
+        """Our intake listened until `at`. A recording keeps its own time and ignores ticks."""
+        if not self.observed:
+            self.global_memory.listening += tick.listened
+            self._begin(offset, at)
+
+    def intake(self, intake: Intake, *, offset: int, at: int) -> None:
+        """Our intake is back; a long gap is one alert with its beginning and end, never one for each device."""
+        self._begin(offset, at)
+        if not self.observed and intake.up_at - intake.down_at >= BLIND_AFTER:
+            self._blind(intake)
+
+    def act(self, act: Act, *, offset: int, at: int) -> None:
+        """A person did something; an act that was seen before changes nothing."""
+        self._begin(offset, at)
+        if act.id in self._acts:
+            return
+        self._acts[act.id] = None
+        while len(self._acts) > REMEMBERED_ACTS:
+            del self._acts[next(iter(self._acts))]
+        self._act(act, max(at, self.global_memory.clock))
+
+    def inventory(self, delta: InventoryDelta, *, offset: int, at: int) -> None:
+        """Devices were registered, changed or removed."""
+        self._begin(offset, at)
+        for device in delta.devices:
+            self._register(device)
+        for key in delta.removed_devices:
+            site, _, device_id = key.partition("/")
+            self._remove(site, device_id)
+
+    def rules(self, rulebook: Rulebook, *, offset: int, at: int) -> None:
+        """A new rulebook. Rules whose definition did not change keep their state; alerts of removed rules stay."""
+        self._begin(offset, at)
+        stale = {
+            rule.id
+            for rule in self.rulebook.rules
+            if rule.id not in rulebook.by_id or rulebook.by_id[rule.id].version != rule.version
+        }
+        self.rulebook = rulebook
+        for name, site in self.sites.items():
+            if self._offset > site.offset:
+                for device_id, device in site.devices.items():
+                    self._forget_rules(Subject(name, site, device_id, device), stale)
+        self._schedule_all()
+
+    # ---- clocks and deadlines -----------------------------------------------------------------------------------
+
+    def _begin(self, offset: int, at: int) -> None:
+        self._offset = offset
+        if not self.observed:
+            self._advance(at)
+
+    def _advance(self, clock: int) -> None:
+        memory = self.global_memory
+        if clock > memory.clock:
+            if self.observed:
+                if memory.clock == 0:
+                    self._start_feed(clock)
+                memory.listening = clock
+            memory.clock = clock
+        if self._holds and self._holds[0][0] <= memory.clock:
+            self._run_holds()
+        if self._silences and self._silences[0][0] <= memory.listening:
+            self._run_silences()
+
+    def _start_feed(self, clock: int) -> None:
+        """The first time of a recording: what was registered before it counts as heard now."""
+        for site in self.sites.values():
+            for device in site.devices.values():
+                device.heard = max(device.heard, clock)
+        self._schedule_all()
+
+    def _run_holds(self) -> None:
+        while self._holds and self._holds[0][0] <= self.global_memory.clock:
+            due, site_name, device_id, rule_id = heapq.heappop(self._holds)
+            site = self.sites[site_name]
+            device = site.devices.get(device_id)
+            episode = device.episodes.get(rule_id) if device else None
+            rule = self.rulebook.by_id.get(rule_id)
+            if device is None or episode is None or rule is None or episode.due != due:
+                continue
+            change = hold_is_over(episode, rule, due)
+            if change:
+                self._changed(Subject(site_name, site, device_id, device), rule, episode, change)
+
+    def _run_silences(self) -> None:
+        listening = self.global_memory.listening
+        while self._silences and self._silences[0][0] <= listening:
+            _, site_name, device_id = heapq.heappop(self._silences)
+            site = self.sites[site_name]
+            device = site.devices.get(device_id)
+            if device is None:
+                continue
+            due = self._silence_due(device)
+            if due > listening:
+                heapq.heappush(self._silences, (due, site_name, device_id))
+            elif due:
+                self._silent(site_name, site, device_id, device, listening)
+
+    def _silent(self, site_name: str, site: SiteMemory, device_id: str, device: DeviceMemory, listening: int) -> None:
+        for rule in self._plan(device).absence:
+            due = device.heard + rule.patience(device.interval)
+            if rule.id not in device.episodes and due <= listening:
+                at = self.global_memory.clock - (listening - due)
+                self._judged(Subject(site_name, site, device_id, device), rule, rule.silent(device.interval), at, None)
+        due = self._silence_due(device)
+        if due:
+            heapq.heappush(self._silences, (due, site_name, device_id))
+
+    def _silence_due(self, device: DeviceMemory) -> int:
+        """Listening time at which the next absence rule must be asked; 0: never."""
+        if not device.interval:
+            return 0
+        waiting = [rule for rule in self._plan(device).absence if rule.id not in device.episodes]
+        return min((device.heard + rule.patience(device.interval) for rule in waiting), default=0)
+
+    def _schedule_all(self) -> None:
+        """Build both heaps anew from what is remembered."""
+        self._holds = []
+        self._silences = []
+        for site_name, site in self.sites.items():
+            for device_id, device in site.devices.items():
+                self._schedule_silence(site_name, device_id, device)
+                for rule_id, episode in device.episodes.items():
+                    if episode.state is AlertState.PENDING:
+                        self._holds.append((episode.due, site_name, device_id, rule_id))
+        heapq.heapify(self._holds)
+
+    def _schedule_silence(self, site_name: str, device_id: str, device: DeviceMemory) -> None:
+        due = self._silence_due(device)
+        if due:
+            heapq.heappush(self._silences, (due, site_name, device_id))
+
+    # ---- readings -----------------------------------------------------------------------------------------------
+
+    def _reading(self, reading: Reading, superseded: frozenset[tuple[int, str]], index: int) -> None:
+        if self.observed:
+            self._advance(reading.at)
+        site = self.sites.get(reading.site)
+        if site is None:
+            site = self.sites[reading.site] = SiteMemory()
+        if self._offset <= site.offset:
+            return
+        device = site.devices.get(reading.device)
+        if device is None:
+            device = self._register(Device(id=reading.device, site=reading.site, enrolled=True))
+        if reading.late is not Lateness.RETAINED:
+            self._heard(reading, site, device)
+        plan = self._plan(device)
+        newest = device.newest
+        at = reading.at
+        for field, value in reading.values.items():
+            last = newest.get(field, -1)
+            if at > last:
+                newest[field] = at
+            if field in plan.levels or field in plan.rates:
+                self._value(reading, site, device, plan, field, value, last, (index, field) in superseded)
+        for field, state in reading.states.items():
+            last = newest.get(field, -1)
+            if at > last:
+                newest[field] = at
+            if field in plan.states and (index, field) not in superseded:
+                self._state(reading, site, device, plan, field, state, last)
+
+    def _heard(self, reading: Reading, site: SiteMemory, device: DeviceMemory) -> None:
+        heard = min(reading.at, self.global_memory.clock) if self.observed else self.global_memory.listening
+        device.heard = max(device.heard, heard)
+        if not device.episodes:
+            return
+        for rule in self._plan(device).absence:
+            episode = device.episodes.get(rule.id)
+            if episode:
+                back = Change(AlertState.FIRING, AlertState.CLEARED, reading.at, "it reports again")
+                self._changed(Subject(reading.site, site, reading.device, device), rule, episode, back)
+                self._schedule_silence(reading.site, reading.device, device)
+
+    def _value(
+        self,
+        reading: Reading,
+        site: SiteMemory,
+        device: DeviceMemory,
+        plan: Plan,
+        field: str,
+        value: float,
+        last: int,
+        superseded: bool,
+    ) -> None:
+        at, late = reading.at, reading.late is not None
+        episodes = device.episodes
+        for rule in plan.levels.get(field, ()):
+            if rule.id not in episodes and rule.quiet(value):
+                continue
+            signal = rule.judge(value)
+            # history is judged only where it says something new, and only by limits that need no time to prove
+            if (at <= last and (late or not signal.breaching)) or (late and (superseded or rule.hold)):
+                continue
+            self._judged(Subject(reading.site, site, reading.device, device), rule, signal, at, reading)
+        if late or at <= last:
+            return
+        for rate in plan.rates.get(field, ()):
+            answer = self._rise(rate, device, at, value)
+            if answer is not None and (answer.breaching or rate.id in episodes):
+                self._judged(Subject(reading.site, site, reading.device, device), rate, answer, at, reading)
+
+    def _rise(self, rule: RateRule, device: DeviceMemory, at: int, value: float) -> Signal | None:
+        window = device.windows.get(rule.id)
+        if window is None:
+            window = device.windows[rule.id] = Window()
+        return rule.judge(window, at, value)
+
+    def _state(
+        self,
+        reading: Reading,
+        site: SiteMemory,
+        device: DeviceMemory,
+        plan: Plan,
+        field: str,
+        value: bool,
+        last: int,
+    ) -> None:
+        at, late = reading.at, reading.late is not None
+        if reading.late is Lateness.RETAINED and reading.device_at is None and last >= 0:
+            return  # the broker's copy of what we already knew, at an unknown time
+        for rule in plan.states[field]:
+            signal = rule.judge(value)
+            # a live alarm is never ignored for a clock that ran ahead; anything else out of order is history
+            if at <= last and (late or not signal.breaching):
+                continue
+            if signal.breaching or rule.id in device.episodes:
+                self._judged(Subject(reading.site, site, reading.device, device), rule, signal, at, reading)
+
+    # ---- episodes -----------------------------------------------------------------------------------------------
+
+    def _judged(self, subject: Subject, rule: RuleBase, signal: Signal, at: int, reading: Reading | None) -> None:
+        """A rule answered for a sample: begin, continue or end its episode."""
+        episode = subject.device.episodes.get(rule.id)
+        was_due = episode.due if episode else -1
+        if episode is not None:
+            change = observe(episode, rule, signal, at)
+        elif signal.breaching:
+            episode, change = self._begun(subject, rule, signal, at)
+        else:
+            return
+        if episode.state is AlertState.PENDING and episode.due != was_due:
+            heapq.heappush(self._holds, (episode.due, subject.site_name, subject.device_id, rule.id))
+        if change:
+            late = TellReason.LATE if reading is not None and reading.late else None
+            self._changed(subject, rule, episode, change, reason=late)
+
+    def _begun(self, subject: Subject, rule: RuleBase, signal: Signal, at: int) -> tuple[Episode, Change]:
+        """A new episode; it starts strictly later than the last one of this rule and subject."""
+        device = subject.device
+        started_at = max(at, device.last_starts.get(rule.id, at - 1) + 1)
+        device.last_starts[rule.id] = started_at
+        new_id = alert_id(rule.id, subject.site_name, subject.device_id, started_at)
+        episode, change = begin(rule, signal, at, new_id, started_at)
+        device.episodes[rule.id] = episode
+        return episode, change
+
+    def _changed(
+        self,
+        subject: Subject,
+        rule: RuleBase,
+        episode: Episode,
+        change: Change,
+        *,
+        reason: TellReason | None = None,
+        audience: Audience = Audience.TEAM,
+    ) -> None:
+        """Put a change of an episode into words, and an alert that fires into its incident."""
+        site = subject.site
+        incident, new = self._incident_for(subject, rule, episode, change)
+        transition = self._transition(subject, rule, episode, change, incident)
+        self._out.append(transition)
+        if change.after in (AlertState.CLEARED, AlertState.RESET):
+            del subject.device.episodes[rule.id]
+        elif change.after is AlertState.FIRING:
+            if incident is None:
+                why = HushReason.SHADOW if rule.shadow else HushReason.BELOW_PAGING
+                self._out.append(hush_only(transition, why))
+            else:
+                told = TellReason.RETRIGGERED if change.retrigger else reason
+                self._out.extend(take_in(incident, transition, audience=audience, reason=told, new=new))
+                self._forget_closed(site)
+
+    def _incident_for(
+        self, subject: Subject, rule: RuleBase, episode: Episode, change: Change
+    ) -> tuple[IncidentMemory | None, bool]:
+        """The incident of a change, and whether it is new; None for alerts that make none."""
+        incidents = subject.site.incidents
+        known = next((each for each in incidents if each.id == episode.incident), None)
+        if known is not None or change.after is not AlertState.FIRING:
+            return known, False
+        if rule.shadow or rule.signal_class not in RANK:
+            return None, False
+        incident = joinable(incidents, change.at, lambda each: _still_true(subject.site, each))
+        new = incident is None
+        if incident is None:
+            incident = open_incident(incidents, self._transition(subject, rule, episode, change, None))
+        episode.incident = incident.id
+        return incident, new
+
+    def _transition(
+        self, subject: Subject, rule: RuleBase, episode: Episode, change: Change, incident: IncidentMemory | None
+    ) -> Transition:
+        return Transition(
+            at=change.at,
+            rule=rule.id,
+            signal_class=rule.signal_class,
+            severity=rule.severity,
+            site=subject.site_name,
+            device=subject.device_id or None,
+            before=change.before,
+            after=change.after,
+            value=episode.value,
+            reason=change.reason,
+            alert_id=episode.alert_id,
+            rule_version=rule.version,
+            incident_id=incident.id if incident else episode.incident,
+            limit=episode.limit,
+            retriggers=episode.retriggers,
+            offset=self._offset,
+            evidence=tuple(episode.evidence),
+        )
+
+    # ---- the unknown, and ourselves -----------------------------------------------------------------------------
+
+    def _suspect(self, suspicion: Suspicion, at: int) -> None:
+        """A fire sign nobody can place: an alert at the topic's site if we know it, and the centre is told."""
+        if self.observed:
+            at = max(self.global_memory.clock, 1)
+        site_name, label = suspicion.site, suspicion.device or "an unreadable message"
+        if site_name not in self.sites:
+            label = f"{site_name}/{label}" if site_name else label
+            site_name = UNLOCATED_SITE
+        site = self.sites.setdefault(site_name, SiteMemory())
+        if self._offset <= site.offset:
+            return
+        if label not in site.strangers and len(site.strangers) >= MOST_STRANGERS:
+            label = "more unregistered devices"
+        stranger = site.strangers.setdefault(label, DeviceMemory(DeviceClass.SMOKE_HEAT_HEAD))
+        subject = Subject(site_name, site, label, stranger)
+        signal = Signal(True, False, True, suspicion.why)
+        known = stranger.episodes.get(UNREGISTERED.id)
+        if known is not None:
+            observe(known, UNREGISTERED, signal, at)
+            return
+        episode, change = self._begun(subject, UNREGISTERED, signal, at)
+        self._changed(subject, UNREGISTERED, episode, change, reason=TellReason.UNREGISTERED, audience=Audience.CENTRE)
+
+    def _blind(self, intake: Intake) -> None:
+        site = self.sites.setdefault(INTAKE_SITE, SiteMemory())
+        if self._offset <= site.offset:
+            return
+        seconds = (intake.up_at - intake.down_at) / 1e6
+        why = f"no messages were taken in from {iso(intake.down_at)} to {iso(intake.up_at)}: {intake.reason}"
+        incident = IncidentMemory(
+            id=blind_incident_id(self.shard, intake.down_at),
+            site=INTAKE_SITE,
+            opened_at=intake.down_at,
+            active_at=intake.up_at,
+            signal_class=BLIND.signal_class,
+            severity=BLIND.severity,
+            reason=why,
+        )
+        subject = Subject(INTAKE_SITE, site, "", DeviceMemory(DeviceClass.GATEWAY))
+        signal = Signal(True, False, seconds, why, BLIND_AFTER / SECOND)
+        new_id = alert_id(BLIND.id, INTAKE_SITE, self.shard, intake.down_at)
+        episode, change = begin(BLIND, signal, intake.down_at, new_id, intake.down_at)
+        episode.incident = incident.id
+        incident.seen[new_id] = 0
+        back = Change(AlertState.FIRING, AlertState.CLEARED, intake.up_at, "messages are taken in again")
+        for step in (change, back):
+            self._out.append(self._transition(subject, BLIND, episode, step, incident))
+        site.incidents.append(incident)
+        self._out.append(incident.change(intake.up_at, why))
+        self._out.append(
+            Tell(
+                id=tell_id(incident.id, TellReason.BLIND, intake.down_at),
+                incident=incident.id,
+                site=INTAKE_SITE,
+                signal_class=BLIND.signal_class,
+                severity=BLIND.severity,
+                reason=TellReason.BLIND,
+                audience=Audience.CENTRE,
+                at=intake.down_at,
+                opened_at=intake.down_at,
+                alerts=(new_id,),
+                text=why,
+            )
+        )
+
+    # ---- people -------------------------------------------------------------------------------------------------
+
+    def _act(self, act: Act, at: int) -> None:
+        if act.kind is ActKind.RESET:
+            self._reset(act, at)
+            return
+        for site in self.sites.values():
+            for incident in site.incidents:
+                if incident.id == act.incident:
+                    if self._offset > site.offset:
+                        self._out.append(apply_act(incident, act, at))
+                        self._forget_closed(site)
+                    return
+        self._refuse(act, "no such incident is open or recently closed here", at)
+
+    def _reset(self, act: Act, at: int) -> None:
+        found = self._find_alert(act.alert)
+        if found is None:
+            self._refuse(act, "no such alert is open", at)
+            return
+        subject, rule_id, episode = found
+        if self._offset <= subject.site.offset:
+            return
+        if rule_id == UNREGISTERED.id:
+            episode.condition = False  # nobody will ever hear "back to normal" from a stranger
+        change = reset(episode, at, act.author)
+        if isinstance(change, str):
+            self._refuse(act, f"cannot reset: {change}", at)
+            return
+        incident = next((each for each in subject.site.incidents if each.id == episode.incident), None)
+        self._changed(subject, self._rule(rule_id, episode), episode, change)
+        if incident is not None:
+            reason = act.comment or f"alert {rule_id} of {subject.device_id} reset by {act.author}"
+            self._out.append(incident.change(at, reason, act=act))
+        self._forget_closed(subject.site)
+
+    def _find_alert(self, alert: str) -> tuple[Subject, str, Episode] | None:
+        for site_name, site in self.sites.items():
+            if not any(alert in incident.seen for incident in site.incidents):
+                continue
+            for memories in (site.devices, site.strangers):
+                for device_id, device in memories.items():
+                    for rule_id, episode in device.episodes.items():
+                        if episode.alert_id == alert:
+                            return Subject(site_name, site, device_id, device), rule_id, episode
+        return None
+
+    def _rule(self, rule_id: str, episode: Episode) -> RuleBase:
+        """The rule of an episode; a rule that is gone from the rulebook as it was when the episode began."""
+        if rule_id == UNREGISTERED.id:
+            return UNREGISTERED
+        return self.rulebook.by_id.get(rule_id) or RuleBase(
+            id=rule_id,
+            signal_class=episode.signal_class,
+            severity=episode.severity,
+            version=episode.rule_version,
+            latch=episode.signal_class is SignalClass.FIRE,
+        )
+
+    def _refuse(self, act: Act, reason: str, at: int) -> None:
+        self._out.append(Refusal(act_id=act.id, incident=act.incident, reason=reason, at=at))
+
+    def _forget_closed(self, site: SiteMemory) -> None:
+        """Closed incidents are remembered while one of their alerts is still latched."""
+        site.incidents[:] = [
+            each for each in site.incidents if each.state is not IncidentState.CLOSED or site.episodes_of(each.id)
+        ]
+
+    # ---- inventory ----------------------------------------------------------------------------------------------
+
+    def _register(self, row: Device) -> DeviceMemory:
+        site = self.sites.setdefault(row.site, SiteMemory())
+        known = site.devices.get(row.id)
+        if known is not None and self._offset <= site.offset:
+            return known
+        interval = round((row.expected_interval_s or 0) * SECOND)
+        if known is None:
+            known = site.devices[row.id] = DeviceMemory(row.device_class, heard=self.global_memory.listening)
+        known.device_class, known.interval = row.device_class, interval
+        self._schedule_silence(row.site, row.id, known)
+        return known
+
+    def _remove(self, site_name: str, device_id: str) -> None:
+        site = self.sites.get(site_name)
+        if site is None or device_id not in site.devices or self._offset <= site.offset:
+            return
+        device = site.devices[device_id]
+        at = self.global_memory.clock
+        for rule_id, episode in list(device.episodes.items()):
+            rule = self._rule(rule_id, episode)
+            if not rule.latch:
+                gone = Change(episode.state, AlertState.CLEARED, at, "the device was removed from the inventory")
+                self._changed(Subject(site_name, site, device_id, device), rule, episode, gone)
+        device.interval = 0
+        if not device.episodes:
+            del site.devices[device_id]
+
+    def _forget_rules(self, subject: Subject, stale: Iterable[str]) -> None:
+        """Rules that changed or went: what they were still weighing is dropped, what is firing stays."""
+        for rule_id in stale:
+            subject.device.windows.pop(rule_id, None)
+            episode = subject.device.episodes.get(rule_id)
+            if episode is not None and episode.state is AlertState.PENDING:
+                gone = Change(AlertState.PENDING, AlertState.CLEARED, self.global_memory.clock, "its rule changed")
+                self._changed(subject, self._rule(rule_id, episode), episode, gone)
+
+    def _plan(self, device: DeviceMemory) -> Plan:
+        return self.rulebook.plan(device.device_class)
+
+    # ---- checkpoints --------------------------------------------------------------------------------------------
+
+    def remember(self) -> ClockMemory:
+        """What belongs to no site, as it is now; a checkpoint takes this first, then the sites."""
+        self.global_memory.acts = list(self._acts)
+        return self.global_memory
+
+    def recall(self, memory: ClockMemory, sites: dict[str, SiteMemory]) -> None:
+        """Go on from a checkpoint. Each site then skips the records that its slice already has."""
+        self.global_memory = memory
+        self._acts = dict.fromkeys(memory.acts)
+        self.sites = sites
+        self._schedule_all()
+
+
+def _superseded(readings: tuple[Reading, ...]) -> frozenset[tuple[int, str]]:
+    """Which (index, field) of one message are older than another value of the same field and device in it."""
+    newest: dict[tuple[str, str, str], tuple[int, int]] = {}
+    everything: list[tuple[int, str]] = []
+    for index, reading in enumerate(readings):
+        for field in (*reading.values, *reading.states):
+            key = (reading.site, reading.device, field)
+            newest[key] = max(newest.get(key, (reading.at, index)), (reading.at, index))
+            everything.append((index, field))
+    kept = {(index, field) for (_, _, field), (_, index) in newest.items()}
+    return frozenset(pair for pair in everything if pair not in kept)
+
+
+def _still_true(site: SiteMemory, incident: IncidentMemory) -> bool:
+    return any(episode.condition for episode in site.episodes_of(incident.id))
