@@ -1,0 +1,237 @@
+"""The evaluator: reads the `messages` stream in order, judges, and appends its decisions with its cursor in one write.
+
+Its cursor *is* the input offset in the headers of its last decisions. After a kill it loads a checkpoint, judges what
+lies between it and the cursor again without saying anything, and goes on. What it would now decide differently there
+goes to the centre as one notice; it never pages for it and never clears anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from alerts import evaluator_metrics as metrics
+from alerts.alert import Transition, derived_id
+from alerts.checkpoints import Checkpoints, Header, Writing
+from alerts.decisions import KINDS, Decision, Progress, decode, entry, progress_of
+from alerts.incident import Notice
+from alerts.judge import Judge
+from alerts.rulebook import parse_rulebook
+from ingest.errors import Unavailable
+from ingest.journal import BEGINNING, Entry, Record, Stream
+from ingest.message import Kind, encode
+from ingest.readings import SECOND
+from ingest.sources import Clock
+
+#: Records judged before their decisions are made durable: a few milliseconds of work.
+BATCH = 1_000
+#: Without any decision the cursor is still written this often, so that a restart has little to repeat.
+PROGRESS_EVERY = 1 * SECOND
+CHECKPOINT_EVERY = 30 * SECOND
+#: Sites of a checkpoint written between two batches.
+SITES_A_TURN = 20
+
+log = structlog.get_logger()
+
+
+class Ownership(Protocol):
+    """The right to be the one evaluator of a shard."""
+
+    @property
+    def epoch(self) -> int: ...
+    def release(self) -> None: ...
+
+
+class Journal(Protocol):
+    """The two streams of a shard, and who owns what."""
+
+    @property
+    def messages(self) -> Stream: ...
+    @property
+    def decisions(self) -> Stream: ...
+    @property
+    def folder(self) -> Path: ...
+    def own(self, role: str) -> Ownership: ...
+
+
+class Evaluator:
+    """One shard's evaluator. `now` is the wall clock in µs; it stamps and paces writes, and decides nothing."""
+
+    def __init__(self, journal: Journal, shard: str, clock: Clock, rulebook_text: str, now: Callable[[], int]) -> None:
+        self.journal = journal
+        self.shard = shard
+        self.now = now
+        self.judge = Judge(shard=shard, clock=clock, rulebook=parse_rulebook(rulebook_text, "the rulebook"))
+        self.cursor = BEGINNING
+        self._epoch = 0
+        self._written = BEGINNING  # the cursor that is durable
+        self._written_at = 0
+        self._checkpoint: Writing | None = None
+        self._checkpoint_at = 0
+        self._checkpoints: Checkpoints | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Evaluate until `stop`; raises OperatorError when another evaluator owns the shard."""
+        owned = self.journal.own("evaluator")
+        self._epoch = owned.epoch
+        metrics.start_evaluator_metrics(self.shard)
+        try:
+            self._checkpoints = Checkpoints(self.journal.folder / "checkpoints", self.shard)
+            self.resume(self._checkpoints, stop)
+            self._checkpoint_at = self.now()
+            self._hold(self._checkpoints)
+            while not stop.is_set():
+                if not self.turn() and not stop.is_set():
+                    self.journal.messages.wait(self.cursor, 0.5)
+            self._write([])
+            self._whole_checkpoint()
+        finally:
+            owned.release()
+
+    def turn(self) -> bool:
+        """Judge one batch and make its decisions durable; False when there was nothing to read."""
+        records = self.journal.messages.read(self.cursor, BATCH)
+        for record in records:
+            self._step(record)
+        decisions = self.judge.take()
+        if decisions or self.now() - self._written_at >= PROGRESS_EVERY:
+            self._write(decisions)
+        self._some_checkpoint()
+        metrics.evaluated(self.shard, records, self.now(), len(self.judge.engine.sites))
+        return bool(records)
+
+    def resume(self, checkpoints: Checkpoints, stop: threading.Event) -> None:
+        """Load a checkpoint, catch up in silence to the durable cursor, and report any difference."""
+        cursor = self.durable_cursor()
+        header = checkpoints.load(self.judge)
+        self.cursor = header.offset if header else self.journal.messages.floor()
+        if header is None:
+            self._begin_with_first_rulebook()
+        sliced = {name: site.offset for name, site in self.judge.engine.sites.items()}
+        silent: list[Decision] = []
+        while self.cursor < cursor and not stop.is_set():
+            records = self.journal.messages.read(self.cursor, BATCH)
+            for record in records:
+                if record.offset > cursor:
+                    break
+                self._step(record, silent=True)
+            silent += [each for each in self.judge.take() if isinstance(each, Transition)]
+            if not records or records[-1].offset > cursor:
+                break
+        if stop.is_set():
+            return
+        self._written = self.cursor
+        log.info("evaluating", shard=self.shard, cursor=self.cursor, sites=len(sliced))
+        if header:
+            self._report_difference(header, sliced, silent, cursor)
+
+    def _begin_with_first_rulebook(self) -> None:
+        """Records older than the first rulebook of the log are judged by that one, now and in every back-test."""
+        after = self.journal.messages.floor()
+        while records := self.journal.messages.read(after, BATCH, control_only=True):
+            for record in records:
+                if record.kind == Kind.RULEBOOK:
+                    self.judge.engine.rulebook = parse_rulebook(record.value.decode(), "rulebook in the log")
+                    return
+            after = records[-1].offset
+
+    def durable_cursor(self) -> int:
+        """The input offset in the headers of the newest decisions that are the evaluator's."""
+        newest = [self.journal.decisions.last(kind) for kind in (*_EVALUATORS, Kind.PROGRESS)]
+        owned = [progress_of(record) for record in newest if record is not None]
+        return max((progress.cursor for progress in owned if progress), default=BEGINNING)
+
+    def _step(self, record: Record, *, silent: bool = False) -> None:
+        error = self.judge.step(record)
+        if error is not None and not silent:
+            metrics.ENGINE_ERRORS.labels(shard=self.shard).inc()
+            self.journal.messages.append([Entry(Kind.ENGINE_ERROR, value=encode(error))], now=self.now(), urgent=True)
+        self.cursor = record.offset
+
+    def _write(self, decisions: list[Decision]) -> None:
+        """Append decisions and cursor as one; waits out a full disk, because nothing may be decided and forgotten."""
+        if not decisions and self.cursor == self._written:
+            return
+        progress = Progress(cursor=self.cursor, counts=dict(self.judge.counts), epoch=self._epoch)
+        entries = [entry(each, progress) for each in decisions] or [Entry(Kind.PROGRESS, encode(progress))]
+        pause = threading.Event()
+        while True:
+            try:
+                self.journal.decisions.append(entries, now=self.now(), urgent=True)
+                break
+            except Unavailable as error:
+                log.error("cannot write decisions, trying again", shard=self.shard, error=str(error))
+                pause.wait(0.5)
+        self._written, self._written_at = self.cursor, self.now()
+        metrics.decided(self.shard, decisions)
+
+    def _report_difference(self, header: Header, sliced: dict[str, int], silent: list[Decision], cursor: int) -> None:
+        made = self._transitions_made(header.decided)
+        now_made = {_key(each): each for each in silent if isinstance(each, Transition)}
+        missing = [
+            each for key, each in made.items() if key not in now_made and each.offset > sliced.get(each.site, -1)
+        ]
+        extra = [each for key, each in now_made.items() if key not in made]
+        if not missing and not extra:
+            return
+        example = (missing + extra)[0]
+        text = (
+            f"after its restart the evaluator would decide {len(missing) + len(extra)} things differently, for example "
+            f"{example.rule} at {example.site}/{example.device}; what was decided before stays as it is"
+        )
+        log.warning("restart differs", shard=self.shard, missing=len(missing), extra=len(extra))
+        self._write([Notice(id=derived_id("notice", self.shard, "restart", cursor), at=self.now(), text=text)])
+
+    def _transitions_made(self, after: int) -> dict[tuple[object, ...], Transition]:
+        made: dict[tuple[object, ...], Transition] = {}
+        while records := self.journal.decisions.read(after, BATCH):
+            for record in records:
+                if record.kind == Kind.TRANSITION:
+                    word = decode(record)
+                    assert isinstance(word, Transition)
+                    made[_key(word)] = word
+            after = records[-1].offset
+        return made
+
+    def _some_checkpoint(self) -> None:
+        """Go on with a checkpoint, or begin one when it is time."""
+        if self._checkpoints is None:
+            return
+        if self._checkpoint is None:
+            due = self.now() - self._checkpoint_at >= CHECKPOINT_EVERY
+            if due and self._written == self.cursor:
+                self._begin_checkpoint(self._checkpoints)
+        elif self._checkpoint.some(offset=self.cursor, sites=SITES_A_TURN):
+            self._checkpoint, self._checkpoint_at = None, self.now()
+            self._hold(self._checkpoints)
+
+    def _begin_checkpoint(self, checkpoints: Checkpoints) -> None:
+        decided = self.journal.decisions.head()
+        self._checkpoint = checkpoints.begin(self.judge, offset=self.cursor, decided=decided)
+
+    def _whole_checkpoint(self) -> None:
+        """At a clean stop: one checkpoint of everything at once, so that the next start has nothing to repeat."""
+        assert self._checkpoints is not None
+        self._begin_checkpoint(self._checkpoints)
+        assert self._checkpoint is not None
+        while not self._checkpoint.some(offset=self.cursor, sites=10_000):
+            pass
+        self._checkpoint = None
+        self._hold(self._checkpoints)
+
+    def _hold(self, checkpoints: Checkpoints) -> None:
+        """The log is kept back to the older checkpoint: its messages, and the decisions made since."""
+        messages, decisions = checkpoints.floors()
+        self.journal.messages.hold("evaluator", messages)
+        self.journal.decisions.hold("evaluator", decisions)
+
+
+_EVALUATORS = [kind for kind in KINDS.values() if kind not in (Kind.PAGE, Kind.RECEIPT)]
+
+
+def _key(transition: Transition) -> tuple[object, ...]:
+    return (transition.alert_id, transition.before, transition.after, transition.at)

@@ -1,0 +1,117 @@
+"""Records of the log in, decisions out: admit and the engine, as the evaluator and the back-test both run them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from alerts.alert import derived_id
+from alerts.decisions import Decision
+from alerts.engine import Engine
+from alerts.incident import Notice
+from alerts.memory import ClockMemory, SiteMemory
+from alerts.rulebook import Rulebook, parse_rulebook
+from ingest.admit import Admission, Memory, Outcome, Suspicion, admit, suspicious
+from ingest.errors import ConfigError
+from ingest.inventory import InventoryDelta
+from ingest.journal import Record
+from ingest.message import Act, EngineError, Intake, Kind, Tick
+from ingest.sources import Clock, Sources, parse_sources
+
+log = structlog.get_logger()
+
+_delta = msgspec.msgpack.Decoder(InventoryDelta).decode
+_tick = msgspec.msgpack.Decoder(Tick).decode
+_intake = msgspec.msgpack.Decoder(Intake).decode
+_act = msgspec.msgpack.Decoder(Act).decode
+
+
+class Judge:
+    """Everything that decides for one shard: admit's memory, the engine, and the books of messages by Outcome."""
+
+    def __init__(self, *, shard: str, clock: Clock, rulebook: Rulebook) -> None:
+        self.shard = shard
+        self.engine = Engine(shard=shard, clock=clock, rulebook=rulebook)
+        self.memory = Memory(Sources(sources=(), text=""))
+        self.counts: Counter[str] = Counter()
+        self._notices: list[Decision] = []
+        self._controls: dict[int, Callable[[Record], None]] = {
+            Kind.TICK: lambda r: self.engine.tick(_tick(r.value), offset=r.offset, at=r.at),
+            Kind.INTAKE: lambda r: self.engine.intake(_intake(r.value), offset=r.offset, at=r.at),
+            Kind.ACT: lambda r: self.engine.act(_act(r.value), offset=r.offset, at=r.at),
+            Kind.INVENTORY: self._inventory,
+            Kind.SOURCES: self._sources,
+            Kind.RULEBOOK: self._rulebook,
+        }
+
+    def step(self, record: Record) -> EngineError | None:
+        """Take one record of the `messages` stream, in order.
+
+        A bug in admit or the engine must not stop a shard: such a record is set aside, and what is returned says so.
+        """
+        try:
+            if record.kind == Kind.MESSAGE:
+                self._message(record)
+            elif record.kind in self._controls:
+                self._controls[record.kind](record)
+        except Exception as error:
+            return self._set_aside(record, error)
+        return None
+
+    def _message(self, record: Record) -> None:
+        admission = admit(record, self.memory)
+        self.engine.admitted(admission, offset=record.offset, at=record.at)
+        self.counts[admission.outcome] += 1
+
+    def _set_aside(self, record: Record, error: Exception) -> EngineError:
+        log.exception("record set aside", shard=self.shard, offset=record.offset)
+        if record.kind == Kind.MESSAGE:
+            self.counts[Outcome.QUARANTINED] += 1
+            why = suspicious(record.value)
+            if why:
+                suspicion = Suspicion(site="", device=f"record {record.offset}", why=why)
+                aside = Admission(outcome=Outcome.QUARANTINED, suspicion=suspicion)
+                self.engine.admitted(aside, offset=record.offset, at=record.at)
+        return EngineError(offset=record.offset, error=f"{type(error).__name__}: {error}"[:500])
+
+    def take(self) -> list[Decision]:
+        """The decisions since the last call."""
+        decisions = self.engine.take()
+        if self._notices:
+            decisions += self._notices
+            self._notices = []
+        return decisions
+
+    def restore(
+        self, *, memory: Memory, clock: ClockMemory, sites: dict[str, SiteMemory], counts: dict[str, int]
+    ) -> None:
+        """Go on from a checkpoint."""
+        self.memory = memory
+        self.counts = Counter(counts)
+        self.engine.recall(clock, sites)
+
+    def _inventory(self, record: Record) -> None:
+        delta = _delta(record.value)
+        self.memory.apply_inventory(delta)
+        self.engine.inventory(delta, offset=record.offset, at=record.at)
+
+    def _sources(self, record: Record) -> None:
+        try:
+            self.memory.apply_sources(parse_sources(record.value.decode(), "sources in the log"))
+        except (ConfigError, UnicodeDecodeError) as error:
+            self._refused("sources", record, error)
+
+    def _rulebook(self, record: Record) -> None:
+        try:
+            rulebook = parse_rulebook(record.value.decode(), "rulebook in the log")
+        except (ConfigError, UnicodeDecodeError) as error:
+            self._refused("rulebook", record, error)
+        else:
+            self.engine.rules(rulebook, offset=record.offset, at=record.at)
+
+    def _refused(self, what: str, record: Record, error: Exception) -> None:
+        text = f"a {what} with mistakes was not taken over, the one before stays: {error}"
+        self._notices.append(Notice(id=derived_id("notice", self.shard, record.offset), at=record.at, text=text))
