@@ -1,0 +1,85 @@
+"""Metrics of the ingest room. Each role has a block; every label value exists from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# receiver
+NO_SOURCE = "(none)"  #: label of messages whose topic no source claims
+RECEIVED = Counter("emberwatch_ingest_received_total", "Messages appended to the log", ["shard", "source"])
+RECEIVED_BYTES = Counter("emberwatch_ingest_received_bytes_total", "Payload and topic bytes appended", ["shard"])
+BATCH = Histogram(
+    "emberwatch_ingest_append_messages",
+    "Messages in one append",
+    ["shard"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
+APPEND = Histogram(
+    "emberwatch_ingest_append_seconds",
+    "Time of one append, until it is on disk",
+    ["shard"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
+)
+APPEND_REFUSED = Counter("emberwatch_ingest_append_refused_total", "Appends the log did not take", ["shard"])
+LISTENING = Gauge("emberwatch_ingest_listening", "1 while every connection hears all its filters", ["shard"])
+CONNECTED = Gauge("emberwatch_ingest_connected", "1 while the broker lets us in", ["shard", "connection"])
+UNACKNOWLEDGED = Gauge(
+    "emberwatch_ingest_unacknowledged_messages", "Messages read and not on disk yet", ["shard", "connection"]
+)
+CONNECTION_LOST = Counter(
+    "emberwatch_ingest_connection_lost_total", "Connections lost or not made", ["shard", "connection"]
+)
+SUBSCRIPTIONS_REFUSED = Gauge(
+    "emberwatch_ingest_subscriptions_refused",
+    "Filters the broker does not let us subscribe to",
+    ["shard", "connection"],
+)
+
+
+class ReceiverMetrics:
+    """The receiver's metrics for one shard, with every label value made."""
+
+    def __init__(self, *, shard: str, sources: Sequence[str], connections: Sequence[str]) -> None:
+        self._received = {source: RECEIVED.labels(shard, source) for source in sources}
+        self._received[""] = RECEIVED.labels(shard, NO_SOURCE)
+        self._bytes = RECEIVED_BYTES.labels(shard)
+        self._batch = BATCH.labels(shard)
+        self._append = APPEND.labels(shard)
+        self._refused = APPEND_REFUSED.labels(shard)
+        self._listening = LISTENING.labels(shard)
+        self._connections = {
+            name: (
+                CONNECTED.labels(shard, name),
+                UNACKNOWLEDGED.labels(shard, name),
+                CONNECTION_LOST.labels(shard, name),
+                SUBSCRIPTIONS_REFUSED.labels(shard, name),
+            )
+            for name in connections
+        }
+        self._lost = dict.fromkeys(connections, 0)
+
+    def appended(self, counts: Mapping[str, int], size: int, seconds: float) -> None:
+        """One batch is on disk: messages by source, bytes, how long it took."""
+        for source, count in counts.items():
+            self._received[source].inc(count)
+        self._bytes.inc(size)
+        self._batch.observe(sum(counts.values()))
+        self._append.observe(seconds)
+
+    def refused(self) -> None:
+        """The log did not take an append."""
+        self._refused.inc()
+
+    def listening(self, yes: bool) -> None:
+        self._listening.set(yes)
+
+    def connection(self, name: str, *, connected: bool, unacknowledged: int, lost: int, refused: int) -> None:
+        """How a connection stands; `lost` counts from its start."""
+        up, open_, losses, subscriptions = self._connections[name]
+        up.set(connected)
+        open_.set(unacknowledged)
+        losses.inc(lost - self._lost[name])
+        self._lost[name] = lost
+        subscriptions.set(refused)

@@ -1,0 +1,322 @@
+"""The receiver: raw messages from the broker into the log, acknowledged only when they are on disk.
+
+One thread a shard reads its one or two connections, so that the order in the log is the order of reading. It never
+parses a payload. Ticks follow the messages that were read before them.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from ingest.backoff import Backoff
+from ingest.connection import Connection, Phase
+from ingest.errors import ConfigError, Unavailable
+from ingest.journal import Entry, Stream
+from ingest.message import Intake, Kind, Tick, encode
+from ingest.metrics import ReceiverMetrics
+from ingest.mqtt import parse_mqtt_url
+from ingest.readings import SECOND
+from ingest.sources import Source
+from ingest.subscriptions import MAIN, URGENT, Plan, SessionMemory, connection_problems, plans
+from ingest.topics import Matcher
+
+TICK_S = 1.0
+WAIT_S = 0.2  #: the longest wait for the network: how soon `stop` is seen
+TOGETHER_S = 1.0  #: how long the first connection back waits for the others, so that the intake record is first
+
+log = structlog.get_logger()
+
+
+class Ownership(Protocol):
+    """A role that is ours until released."""
+
+    def release(self) -> None: ...
+
+
+class Journal(Protocol):
+    """What the receiver needs of a shard's log."""
+
+    @property
+    def messages(self) -> Stream: ...
+
+    def own(self, role: str) -> Ownership:
+        """Become the only owner of this role; OperatorError while somebody else is."""
+
+
+class Lane:
+    """A connection and how its appends are going."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.backoff = Backoff()
+        self.retry_at = 0.0
+        self.error = ""  #: why the log did not take the last batch
+
+
+class Receiver:
+    """The intake of one shard. `folder` keeps a small file about the sessions, beside the log.
+
+    `sources` are those of this shard. `now` is the wall clock in µs, `monotonic` a clock in s that never jumps.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        shard: str,
+        sources: Sequence[Source],
+        mqtt_url: str,
+        client_id: str,
+        folder: Path,
+        now: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if problems := connection_problems(sources):
+            raise ConfigError(problems)
+        self.shard = shard
+        self._journal = journal
+        self._stream = journal.messages
+        self._now = now
+        self._monotonic = monotonic
+        memory = SessionMemory(folder / f"receiver-{shard}.json")
+        address = parse_mqtt_url(mqtt_url)
+        matcher = Matcher(source.filter for source in sources)
+        self._lanes = [
+            Lane(
+                Connection(
+                    plan=plan,
+                    address=address,
+                    client_id=plan.client_id(client_id),
+                    matcher=matcher,
+                    memory=memory,
+                    now=now,
+                    monotonic=monotonic,
+                )
+            )
+            for plan in _with_leftovers(plans(sources), shard, memory)
+        ]
+        self._metrics = ReceiverMetrics(
+            shard=shard,
+            sources=[source.filter for source in sources],
+            connections=[lane.connection.plan.name for lane in self._lanes],
+        )
+        self._listening = False
+        self._reason = "started"  #: why we did not listen
+        self._together_until: float | None = None
+        self._ticked = 0.0
+        self._tick_retry = 0.0
+        self._tick_backoff = Backoff()
+        self._tick_error = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Receive until `stop`; owns the role meanwhile."""
+        ownership = self._journal.own("receiver")
+        try:
+            heard = self._heard_until()
+            for lane in self._lanes:
+                lane.connection.heard_until = heard
+            while not stop.is_set():
+                self._once()
+            for lane in self._lanes:
+                self._append(lane)
+        finally:
+            for lane in self._lanes:
+                lane.connection.close()
+            ownership.release()
+
+    def _once(self) -> None:
+        """One pass: connect, wait, read, append, acknowledge, tick."""
+        monotonic = self._monotonic()
+        for lane in self._lanes:
+            lane.connection.step(monotonic)
+        self._wait()
+        for lane in self._lanes:
+            if not lane.connection.paused:
+                lane.connection.read()
+        self._note_listening()
+        if not self._waits_for_the_others():
+            for lane in self._lanes:
+                self._append(lane)
+        self._tick()
+        self._gauge()
+
+    def _wait(self) -> None:
+        """Until some socket has something, some batch is to be tried again, or a tick is due."""
+        poll = select.poll()
+        ready = False
+        for lane in self._lanes:
+            connection = lane.connection
+            if (fileno := connection.fileno()) >= 0:
+                wanted = (0 if connection.paused else select.POLLIN) | (
+                    select.POLLOUT if connection.wants_write() else 0
+                )
+                if wanted:
+                    poll.register(fileno, wanted)
+            ready = ready or (not connection.paused and connection.has_packet())
+        until_tick = max(0.0, self._ticked + TICK_S - self._monotonic()) if self._listening else WAIT_S
+        poll.poll(0 if ready else 1000 * min(until_tick, WAIT_S, self._shortest_retry()))
+
+    def _shortest_retry(self) -> float:
+        """Seconds until a refused batch, or a lost connection, is tried again."""
+        now = self._monotonic()
+        due = [lane.retry_at for lane in self._lanes if lane.error]
+        due += [lane.connection.due for lane in self._lanes if lane.connection.phase is Phase.OFFLINE]
+        return max(0.0, min(due, default=now + WAIT_S) - now)
+
+    # appending
+
+    def _append(self, lane: Lane) -> None:
+        """Append the lane's batch and acknowledge it; when the log does not take it, keep it and stop reading."""
+        batch = lane.connection.batch
+        if not batch.entries or self._monotonic() < lane.retry_at:
+            return
+        started = self._monotonic()
+        try:
+            self._stream.append(batch.entries, now=self._now(), urgent=lane.connection.plan.urgent)
+        except Unavailable as error:
+            self._refused(lane, str(error))
+            return
+        self._metrics.appended(batch.counts, batch.bytes, self._monotonic() - started)
+        lane.connection.acknowledge()
+        if lane.error:
+            log.info("the log takes messages again", shard=self.shard, connection=lane.connection.plan.name)
+            lane.error, lane.retry_at, lane.connection.paused = "", 0.0, False
+            lane.backoff.reset()
+
+    def _refused(self, lane: Lane, error: str) -> None:
+        lane.retry_at = self._monotonic() + lane.backoff.next()
+        lane.connection.paused = True
+        self._metrics.refused()
+        if error != lane.error:
+            lane.error = error
+            log.error(
+                "the log takes no messages: nothing is acknowledged, the broker keeps what comes",
+                shard=self.shard,
+                connection=lane.connection.plan.name,
+                error=error,
+            )
+
+    # listening
+
+    def _note_listening(self) -> None:
+        """See whether every connection hears; write the intake record when that has become true again."""
+        silent = next((lane for lane in self._lanes if lane.error or not _hears(lane)), None)
+        if silent is None:
+            if not self._listening and self._monotonic() >= self._tick_retry:
+                self._begin_listening()
+        elif self._listening:
+            self._listening = False
+            self._reason = silent.error or silent.connection.error
+            self._together_until = 0.0 if any(lane.connection.connected for lane in self._lanes) else None
+            log.warning("not listening", shard=self.shard, reason=self._reason)
+        elif self._together_until is None and any(lane.connection.connected for lane in self._lanes):
+            self._together_until = self._monotonic() + TOGETHER_S
+        elif not any(lane.connection.connected for lane in self._lanes):
+            self._together_until = None
+
+    def _waits_for_the_others(self) -> bool:
+        return (
+            not self._listening
+            and self._together_until is not None
+            and self._monotonic() < self._together_until
+            and not any(lane.connection.batch.full() for lane in self._lanes)
+        )
+
+    def _begin_listening(self) -> None:
+        """Say in the log from when to when nothing was heard, before anything that is heard now."""
+        heard, now = self._heard_until(), self._now()
+        if heard is None:
+            record = Entry(Kind.TICK, encode(Tick(listened=0)))
+        else:
+            body = Intake(down_at=heard, up_at=max(now, heard), reason=self._reason)
+            record = Entry(Kind.INTAKE, encode(body))
+        if self._append_control(record):
+            self._listening, self._ticked = True, self._monotonic()
+            log.info("listening", shard=self.shard, after=self._reason)
+
+    def _heard_until(self) -> int | None:
+        """Log time of the last tick or intake record, None when there was never one."""
+        last = [self._stream.last(kind) for kind in (Kind.TICK, Kind.INTAKE)]
+        return max((record.at for record in last if record), default=None)
+
+    def _tick(self) -> None:
+        """One tick a second while every connection listens, behind everything that was read before it."""
+        elapsed = self._monotonic() - self._ticked
+        if not self._listening or elapsed < TICK_S or any(lane.connection.batch.entries for lane in self._lanes):
+            return
+        listened = int(min(elapsed, 2 * TICK_S) * SECOND)
+        if self._append_control(Entry(Kind.TICK, encode(Tick(listened=listened)))):
+            self._ticked += elapsed
+        else:
+            self._listening, self._reason = False, self._tick_error
+
+    def _append_control(self, record: Entry) -> bool:
+        now = self._now()
+        urgent = all(lane.connection.plan.urgent for lane in self._lanes)
+        try:
+            self._stream.append([record], now=now, urgent=urgent)
+        except Unavailable as error:
+            self._tick_retry = self._monotonic() + self._tick_backoff.next()
+            self._metrics.refused()
+            if str(error) != self._tick_error:
+                self._tick_error = str(error)
+                log.error("the log takes no ticks", shard=self.shard, error=self._tick_error)
+            return False
+        self._tick_backoff.reset()
+        self._tick_error = ""
+        for lane in self._lanes:
+            lane.connection.heard_until = now
+        return True
+
+    def _gauge(self) -> None:
+        for lane in self._lanes:
+            connection = lane.connection
+            self._metrics.connection(
+                connection.plan.name,
+                connected=connection.connected,
+                unacknowledged=len(connection.batch.acks),
+                lost=connection.losses,
+                refused=len(connection.refused),
+            )
+        self._metrics.listening(self._listening)
+
+
+def run_receivers(receivers: Sequence[Receiver], stop: threading.Event) -> None:
+    """Run every shard's receiver, a thread each, until `stop`; when one fails, all stop and its error is raised."""
+    failures: list[BaseException] = []
+
+    def run(receiver: Receiver) -> None:
+        try:
+            receiver.run(stop)
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+
+    threads = [
+        threading.Thread(target=run, args=(receiver,), name=f"receiver-{receiver.shard}") for receiver in receivers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _with_leftovers(wanted: list[Plan], shard: str, memory: SessionMemory) -> list[Plan]:
+    """The plans, and a connection without filters for a session that an earlier run left at the broker."""
+    known = {plan.name for plan in wanted}
+    left = [name for name in (URGENT, MAIN) if name in memory.names() and name not in known]
+    found = wanted + [Plan(shard=shard, name=name, filters=()) for name in left]
+    return sorted(found, key=lambda plan: not plan.urgent)
+
+
+def _hears(lane: Lane) -> bool:
+    return lane.connection.phase is Phase.LISTENING
