@@ -92,7 +92,7 @@ def parse_time(text: str) -> int:
     text = text.strip()
     if _NUMBER.fullmatch(text):
         number = Decimal(text)
-        scale = SECOND if number < FIRST_MILLISECONDS else 1000
+        scale = SECOND if -FIRST_MILLISECONDS < number < FIRST_MILLISECONDS else 1000
         micros = int((number * scale).to_integral_value()) if -_LAST < number < _LAST else _LAST
         if not _FIRST <= micros < _LAST:
             raise ValueError(f"{text} is no time between the years 1 and 9999; {_TIME_HELP}")

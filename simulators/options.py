@@ -1,0 +1,110 @@
+"""What the commands of the simulators share: broker addresses and checked numbers of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from ingest.errors import OperatorError
+from ingest.readings_file import parse_time
+
+DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+
+
+class Broker(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an MQTT broker listens."""
+
+    host: str
+    port: int
+    tls: bool = False
+    user: str = ""
+    password: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_broker(url: str) -> Broker:
+    """`mqtt://[user:password@]host[:port]`, or mqtts; OperatorError for anything else."""
+    try:
+        parts = urlsplit(url)
+        tls = {"mqtt": False, "mqtts": True}[parts.scheme]
+        port = parts.port or (8883 if tls else 1883)
+        host = parts.hostname
+    except (KeyError, ValueError):
+        host = None
+    if not host:
+        raise OperatorError(f"--broker {url}: no broker address; write mqtt://host:1883 or mqtts://host:8883")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return Broker(host=host, port=port, tls=tls, user=user, password=password)
+
+
+def add_broker(parser: argparse.ArgumentParser, default: str | None = DEFAULT_BROKER) -> None:
+    """The option every command that publishes has."""
+    shown = default or "none"
+    parser.add_argument(
+        "--broker", metavar="URL", default=default, help=f"mqtt://[user:password@]host[:port] (default: {shown})"
+    )
+
+
+def add_sent(parser: argparse._ActionsContainer) -> None:
+    """The option for the file of what was sent."""
+    parser.add_argument(
+        "--sent",
+        metavar="FILE",
+        help="write one JSON line for each message published: topic, device, seq, ts, hash of the payload "
+        "(BLAKE2b, 8 bytes, hex) and at (wall clock, µs since 1970)",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
+
+
+def span(text: str) -> float:
+    """Seconds, more than none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def delay(text: str) -> float:
+    """Seconds from now, also none."""
+    return 0.0 if text in ("0", "0.0") else span(text)
+
+
+def factor(text: str) -> float:
+    """How many times faster than the clock; `max` is infinity: as fast as the broker takes it."""
+    if text == "max":
+        return float("inf")
+    try:
+        times = float(text)
+    except ValueError:
+        times = 0.0
+    if not 0 < times < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed; write 1, 10, … or max")
+    return times
+
+
+def moment(text: str) -> int:
+    """A time as readings files write it, in µs."""
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,163 @@
+"""One MQTT connection that publishes with QoS 1, keeps order and knows what the broker acknowledged.
+
+MQTT 5, or 3.1.1 where the broker speaks only that. Never more than `window` messages, nor more than the broker
+allows, are unacknowledged. A broker that goes away is waited for; paho sends again what was not acknowledged, in
+order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from typing import Any
+
+import msgspec
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from ingest.errors import OperatorError, Unavailable
+from simulators.options import Broker
+
+#: Waiting this long without any acknowledgement, the broker is taken for gone.
+PATIENCE_S = 60.0
+_ANSWER_S = 5.0
+
+
+class Will(msgspec.Struct, frozen=True, kw_only=True):
+    """What the broker publishes, retained, when the connection breaks."""
+
+    topic: str
+    payload: bytes
+
+
+class Publisher:
+    """Publish in order; `acknowledged` and `refused` count the broker's answers."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        stop: threading.Event,
+        name: str,
+        window: int = 200,
+        will: Will | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.acknowledged = 0
+        self.refused: dict[str, int] = {}
+        self._broker = broker
+        self._stop = stop
+        self._window = window
+        self._patience_s = patience_s
+        self._open = 0
+        self._changed = threading.Condition()
+        self._client = self._connect(f"{name}-{uuid.uuid4().hex[:10]}", will)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand one message over once the window allows; False when stopped instead. Unavailable: broker gone."""
+        with self._changed:
+            if not self._wait(lambda: self._open < self._window, heed_stop=True):
+                return False
+            self._open += 1
+        self._client.publish(topic, payload, qos=1, retain=retain)
+        return True
+
+    def finish(self, *, patience_s: float = PATIENCE_S) -> None:
+        """Wait until all is acknowledged; Unavailable when the broker does not, OperatorError when it refused."""
+        self._patience_s = patience_s
+        with self._changed:
+            self._wait(lambda: self._open == 0, heed_stop=False)
+        if self.refused:
+            reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(self.refused.items()))
+            raise OperatorError(f"{self._broker}: the broker refused messages: {reasons}; check its access rules")
+
+    def close(self) -> None:
+        """Leave in good order: no will is published."""
+        with contextlib.suppress(OSError):
+            self._client.disconnect()
+        self._client.loop_stop()
+
+    def _wait(self, reached: Any, *, heed_stop: bool) -> bool:
+        last, deadline = self.acknowledged, time.monotonic() + self._patience_s
+        while not reached():
+            if heed_stop and self._stop.is_set():
+                return False
+            self._changed.wait(0.2)
+            if self.acknowledged != last:
+                last, deadline = self.acknowledged, time.monotonic() + self._patience_s
+            elif time.monotonic() > deadline:
+                what = f"{self._open} messages not acknowledged for {self._patience_s:.0f} s"
+                raise Unavailable(f"{self._broker}: {what}; is the broker still there?")
+        return True
+
+    def _connect(self, client_id: str, will: Will | None) -> Client:
+        for protocol in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
+            attempt = _Attempt()
+            client = self._client_for(client_id, protocol, will, attempt)
+            try:
+                client.connect(self._broker.host, self._broker.port, keepalive=30)
+            except OSError as error:
+                raise Unavailable(_no_connection(self._broker, error)) from None
+            client.loop_start()
+            if attempt.answered.wait(_ANSWER_S) and not attempt.refusal:
+                return client
+            client.disconnect()
+            client.loop_stop()
+        what = attempt.refusal or f"no answer within {_ANSWER_S:.0f} s; is it an MQTT broker?"
+        raise Unavailable(f"{self._broker}: the broker did not let us in: {what}")
+
+    def _client_for(
+        self, client_id: str, protocol: MQTTProtocolVersion, will: Will | None, attempt: _Attempt
+    ) -> Client:
+        client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        client.max_inflight_messages_set(65_535)  # our own window is the limit
+        client.reconnect_delay_set(1, 5)
+        if self._broker.user:
+            client.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.tls:
+            client.tls_set()
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.user_data_set(attempt)
+        client.on_disconnect = _on_disconnect
+        return client
+
+    def _on_connect(self, _client: Client, attempt: _Attempt, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            attempt.refusal = str(reason).lower()
+        else:
+            self._window = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
+            attempt.connected = True
+        attempt.answered.set()
+
+    def _on_publish(self, _client: Client, _data: Any, _mid: int, reason: Any, _properties: Any) -> None:
+        with self._changed:
+            self._open -= 1
+            self.acknowledged += 1
+            if reason.is_failure:
+                self.refused[str(reason)] = self.refused.get(str(reason), 0) + 1
+            self._changed.notify()
+
+
+class _Attempt:
+    """What became of one way to connect."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.connected = False
+        self.refusal = ""
+
+
+def _on_disconnect(_client: Client, attempt: _Attempt, _flags: Any, reason: Any, _properties: Any) -> None:
+    if not attempt.connected:
+        attempt.refusal = attempt.refusal or f"closed the connection ({str(reason).lower()})"
+        attempt.answered.set()
+
+
+def _no_connection(broker: Broker, error: OSError) -> str:
+    what = (error.strerror or str(error)).lower()
+    return f"{broker}: {what}; start a broker there (mosquitto) or name another with --broker mqtt://host:port"

@@ -1,0 +1,209 @@
+"""`python -m simulators replay`: a recording again over MQTT, at its own pace or as fast as the broker takes it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from ingest.errors import OperatorError
+from ingest.readings import SECOND
+from simulators.options import DEFAULT_BROKER, Broker, add_broker, add_sent, factor, parse_broker, positive, whole
+from simulators.pace import Pace
+from simulators.publisher import Publisher
+from simulators.sent import SentFile
+from simulators.tapes import FIRE_TOPIC, RAW_TOPIC, Fires, RawTape, ReadingsTape, Tape
+from simulators.times import TimeMap, TimeMode
+
+EPILOG = """\
+FILE is one of
+  raw-json   original messages: a JSON array or JSON lines, also inside .zip or .gz. Each is published as it is,
+             byte for byte, on a topic made of its own fields; only a message whose id or time is changed is
+             written anew.
+  readings   a readings file (CSV, JSON lines, Parquet): published as ember-json on ember/v1/{site}/{device}/telemetry,
+             changes of a fire state on …/alarm.
+.csv and .parquet are readings, all else is raw-json unless --format says otherwise.
+
+--fires N mixes N battery fires into a raw-json recording, evenly spread over its time, each in a site of its own with
+three heads. Their messages have the form of the others and go to recording/{site}/{device}:
+  {"data":{"temp":21.0,"humidity":60.1,"smoke_dbm":0.006,"smoke_alarm":false,"heat_alarm":false},
+   "device_id":"fire-1-h1","site":"fire-site-1","ts":1594600000.123,"device":"battery_fire"}
+(smoke_dbm = obscuration in dB/m). A source that takes them in beside the recording/# of the others:
+  - {filter: "recording/+/+", codec: json-map, clock: observed, enrol: true, site: "$.site", device: "$.device_id",
+     time: "$.ts", fields: {temperature: "$.data.temp", humidity: "$.data.humidity", smoke: "$.data.smoke_dbm",
+     smoke_alarm: "$.data.smoke_alarm", heat_alarm: "$.data.heat_alarm"}}
+
+examples:
+  python -m simulators replay raw_data_xlarge.json.zip --speed max
+  python -m simulators replay raw_data_xlarge.json.zip --speed max --fires 3
+  python -m simulators replay day.csv --speed 60 --time shift-to-now --id-map old-7=shed-001-h01
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The options of `replay`."""
+    parser = commands.add_parser(
+        "replay",
+        help="a recording again, at 1x to full speed",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="the recording")
+    add_broker(parser)
+    parser.add_argument("--format", choices=["raw-json", "readings"], help="what FILE holds (default: by its name)")
+    parser.add_argument("--speed", type=factor, default=1.0, metavar="X", help="1, 10, … times as fast, or max")
+    parser.add_argument(
+        "--topic", metavar="TEMPLATE", help=f"with fields of the message, such as data.room (default: {RAW_TOPIC})"
+    )
+    parser.add_argument("--id-map", metavar="MAP", help="FILE.csv with columns old,new; or old=new,old=new…")
+    parser.add_argument("--id-field", default="device_id", metavar="PATH", help="raw-json: where the id is (device_id)")
+    parser.add_argument("--time-field", default="ts", metavar="PATH", help="raw-json: where the time is (ts)")
+    parser.add_argument(
+        "--time",
+        type=TimeMode,
+        choices=list(TimeMode),
+        default=TimeMode.ORIGINAL,
+        help="original: as recorded. shift-to-now: the first message is now, steps as recorded. "
+        "scale: each message's time is when it is published (default original)",
+    )
+    parser.add_argument("--loop", action="store_true", help="again from the start, until Ctrl-C")
+    parser.add_argument("--limit", type=positive, metavar="N", help="end after N messages")
+    parser.add_argument("--window", type=positive, default=500, metavar="N", help="unacknowledged at most (500)")
+    fires = parser.add_argument_group("fires mixed in")
+    fires.add_argument("--fires", type=whole, default=0, metavar="N", help="how many battery fires (default none)")
+    fires.add_argument("--fire-sites", default="", metavar="A,B,…", help="their sites (fire-site-1, fire-site-2, …)")
+    fires.add_argument("--fire-topic", default=FIRE_TOPIC, metavar="TEMPLATE", help=f"default {FIRE_TOPIC}")
+    fires.add_argument("--seed", type=whole, default=1, metavar="S", help="another seed, other fires (default 1)")
+    add_sent(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
+    """Publish the recording; all of it is acknowledged when this returns 0."""
+    if args.time is TimeMode.SCALE and args.speed == float("inf"):
+        raise OperatorError("--time scale: has no meaning at --speed max; give a speed, or --time shift-to-now")
+    broker = parse_broker(args.broker or DEFAULT_BROKER)
+    tape = open_tape(args)
+    with SentFile(args.sent) as sent:
+        publisher = Publisher(broker=broker, stop=stop, name="replay", window=args.window)
+        try:
+            return Replay(args=args, tape=tape, publisher=publisher, sent=sent, now=now, stop=stop).play(broker)
+        finally:
+            publisher.close()
+
+
+def open_tape(args: argparse.Namespace) -> Tape:
+    """The recording with what is to be mixed in."""
+    path = Path(args.file)
+    readings = args.format == "readings" or (args.format is None and ".json" not in path.name and _is_readings(path))
+    ids = id_map(args.id_map) if args.id_map else {}
+    fires = Fires(count=args.fires, sites=_sites(args), topic=args.fire_topic, seed=args.seed)
+    if not readings:
+        topic = args.topic or RAW_TOPIC
+        return RawTape(path, topic=topic, ids=ids, id_field=args.id_field, time_field=args.time_field, fires=fires)
+    if args.fires:
+        raise OperatorError("--fires: are mixed into raw-json alone; for readings use town --scenario battery_fire")
+    return ReadingsTape(path, topic=args.topic or "", ids=ids)
+
+
+def _is_readings(path: Path) -> bool:
+    return path.name.removesuffix(".gz").endswith((".csv", ".parquet"))
+
+
+def _sites(args: argparse.Namespace) -> list[str]:
+    sites = [site for site in args.fire_sites.split(",") if site]
+    if sites and len(sites) != args.fires:
+        raise OperatorError(f"--fire-sites: {len(sites)} sites for --fires {args.fires}; name one for each")
+    return sites or [f"fire-site-{number + 1}" for number in range(args.fires)]
+
+
+def id_map(text: str) -> dict[str, str]:
+    """`old=new,…`, or a CSV file with the header old,new."""
+    if "=" in text:
+        pairs = [pair.partition("=") for pair in text.split(",")]
+        if not all(old and new for old, _, new in pairs):
+            raise OperatorError(f"--id-map {text}: write old=new, with a comma between two")
+        return {old: new for old, _, new in pairs}
+    try:
+        with Path(text).open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OperatorError(f"--id-map {text}: cannot read it: {error}; name a CSV file or write old=new") from None
+    for line, row in enumerate(rows, start=2):
+        if not row.get("old") or not row.get("new"):
+            raise OperatorError(f"{text}:{line}: old or new is missing; the columns are old,new")
+    return {row["old"]: row["new"] for row in rows}
+
+
+class Replay:
+    """One run of `replay`."""
+
+    def __init__(
+        self,
+        *,
+        args: argparse.Namespace,
+        tape: Tape,
+        publisher: Publisher,
+        sent: SentFile,
+        now: Callable[[], int],
+        stop: threading.Event,
+    ) -> None:
+        self._args, self._tape, self._publisher, self._sent = args, tape, publisher, sent
+        self._now, self._stop = now, stop
+        self._published = 0
+
+    def play(self, broker: Broker) -> int:
+        """Publish round by round; 0, or 130 when it was stopped before the end."""
+        started = self._now()
+        total = (
+            None if self._args.loop else min(filter(None, (len(self._tape) or None, self._args.limit)), default=None)
+        )
+        with tqdm(total=total, unit="msg", desc=f"replay to {broker}", disable=None, file=sys.stderr) as bar:
+            ended = self._rounds(bar)
+        self._publisher.finish()
+        seconds = max((self._now() - started) / SECOND, 1e-6)
+        rate = f"{self._published / seconds:,.0f}/s"
+        print(
+            f"replay: published {self._published}, acknowledged {self._publisher.acknowledged}, "
+            f"in {seconds:.1f} s ({rate})"
+        )
+        if not ended:
+            print("replay: stopped before the end", file=sys.stderr)
+        return 0 if ended else 130
+
+    def _rounds(self, bar: tqdm[NoReturn]) -> bool:
+        first, last = self._tape.span()
+        length = last - first + SECOND  # a second between the end and the next beginning
+        pace = Pace(now=self._now, stop=self._stop, origin=first, speed=self._args.speed)
+        number = 0
+        while True:
+            times = TimeMap(mode=self._args.time, first=first, moved=number * length, pace=pace)
+            if not self._round(times, pace, bar):
+                return False
+            number += 1
+            if not self._args.loop or self._published == self._args.limit:
+                return True
+
+    def _round(self, times: TimeMap, pace: Pace, bar: tqdm[NoReturn]) -> bool:
+        for message in self._tape.messages(times):
+            if self._published == self._args.limit:
+                return True
+            if not pace.until(message.at) or not self._publisher.publish(message.topic, message.payload):
+                return False
+            self._published += 1
+            bar.update()
+            self._sent.add(
+                topic=message.topic,
+                payload=message.payload,
+                at=self._now(),
+                device=message.device,
+                seq=message.seq,
+                ts=message.ts,
+            )
+        return True
