@@ -1,0 +1,61 @@
+"""How a source says where the site and the device of a message are found. Pure.
+
+`topic:2` is the second level of the topic, `$.a.b` a place in the payload, `inventory` (sites only) the site at
+which the device is registered; anything else is the name itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from ingest.codecs.json_path import JsonPath, parse_path
+from ingest.codecs.json_text import shown
+from ingest.codecs.values import NAME_LIMIT, name
+from ingest.errors import Undecodable
+
+INVENTORY = "inventory"
+_LEVEL = re.compile(r"topic:([1-9]\d{0,2})", re.ASCII)
+
+
+class Naming(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly one of these; all unset = found in the inventory."""
+
+    literal: str = ""
+    level: int = 0  #: counted from 1
+    path: JsonPath | None = None
+
+    def of(self, topic: str, tree: object) -> str | None:
+        """The name; None where only the inventory knows it. Undecodable where it is missing."""
+        if self.path is not None:
+            return name(self.path.find(tree), self.path.text)
+        if self.level:
+            found = self.in_topic(topic)
+            if not found:
+                raise Undecodable(f"topic {shown(topic)} has no level {self.level}; check the source's filter")
+            return found
+        return self.literal or None
+
+    def in_topic(self, topic: str) -> str:
+        """The name as far as the topic or the source alone tells it; "" when they do not."""
+        if not self.level:
+            return self.literal
+        levels = topic.split("/")
+        return levels[self.level - 1] if self.level <= len(levels) else ""
+
+
+def parse_naming(text: str) -> Naming:
+    """A naming from its text; ValueError that says what is wrong and what would be right."""
+    if text in ("", INVENTORY):
+        return Naming()
+    if text.startswith("$"):
+        return Naming(path=parse_path(text))
+    if text.startswith("topic:"):
+        level = _LEVEL.fullmatch(text)
+        if level is None:
+            raise ValueError(f"{text!r} is no topic level; count levels from 1, such as topic:2")
+        return Naming(level=int(level[1]))
+    if "/" in text or not text.isprintable() or len(text) > NAME_LIMIT:
+        raise ValueError(f"{text!r} is no name; write one without /, topic:2, $.path or inventory")
+    return Naming(literal=text)
