@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from ingest.broker import Broker, start_broker
+from ingest.database import connect, migrate
 from tests.support.broker import missing_mosquitto
+from tests.support.database import SCHEMAS, fresh_database, running_server
 
 
 def _skip_or_fail(reason: str) -> None:
@@ -31,3 +33,29 @@ def amqtt_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The embedded amqtt (MQTT 3.1.1) for the whole session."""
     with start_broker(tmp_path_factory.mktemp("amqtt"), kind="amqtt") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of an embedded PostgreSQL for the whole session: use `database` for a database of your own."""
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """URL of a fresh, migrated database, dropped after the test."""
+    with fresh_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def timescale() -> Iterator[str]:
+    """URL of a fresh, migrated database on the TimescaleDB server of EMBERWATCH_TEST_DATABASE_URL."""
+    url = os.environ.get("EMBERWATCH_TEST_DATABASE_URL")
+    if not url:  # the one skip that strict mode allows: this server cannot be installed from a package index
+        pytest.skip("NO TIMESCALEDB: set EMBERWATCH_TEST_DATABASE_URL=postgresql://… to a server that has it")
+    with fresh_database(url, template="template0") as fresh:
+        with connect(fresh) as connection:
+            migrate(connection, SCHEMAS)
+        yield fresh
