@@ -99,7 +99,7 @@ CREATE TABLE acts (
     state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'relayed', 'applied', 'refused')),
     refusal text NOT NULL DEFAULT '', relayed_at timestamptz, idempotency_key text UNIQUE
 );
-CREATE INDEX acts_waiting ON acts (at) WHERE relayed_at IS NULL AND state <> 'refused';
+CREATE INDEX acts_waiting ON acts (at) WHERE state = 'pending';
 CREATE INDEX acts_by_incident ON acts (incident, at);
 
 -- The live feed: one row a visible change; rows become visible in the order of seq, so that "after seq N" misses none.
