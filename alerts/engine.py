@@ -13,55 +13,27 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from alerts.alert import AlertState, Severity, SignalClass, Transition, alert_id
+from alerts.alert import AlertState
 from alerts.decisions import Decision
-from alerts.episode import Change, Episode, begin, hold_is_over, observe, reset
-from alerts.grouping import RANK, hush_only, joinable, open_incident, take_in
+from alerts.episode import Change, hold_is_over, observe
 from alerts.incident import (
-    INTAKE_SITE,
-    UNLOCATED_SITE,
-    Audience,
-    HushReason,
-    IncidentMemory,
-    IncidentState,
-    Refusal,
-    Tell,
     TellReason,
-    apply_act,
-    blind_incident_id,
-    tell_id,
 )
 from alerts.memory import ClockMemory, DeviceMemory, SiteMemory, Subject
-from alerts.rulebook import Plan, Rulebook, digest
+from alerts.outcome import Outcome
+from alerts.people import apply, rule_of
+from alerts.rulebook import Plan, Rulebook
 from alerts.rules.contract import RuleBase, Signal
 from alerts.rules.rate import RateRule, Window
-from ingest.admit import Admission, Suspicion
-from ingest.inventory import Device, DeviceClass, InventoryDelta
-from ingest.message import Act, ActKind, Intake, Tick
-from ingest.readings import SECOND, Lateness, Reading, iso
+from alerts.unknown import BLIND_AFTER, blind, suspect
+from ingest.admit import Admission
+from ingest.inventory import Device, InventoryDelta
+from ingest.message import Act, Intake, Tick
+from ingest.readings import SECOND, Lateness, Reading
 from ingest.sources import Clock
 
-#: A gap of our own intake this long is told as "blind".
-BLIND_AFTER = 30 * SECOND
 #: Acts whose ids are remembered, so that one carried into the log twice is applied once.
 REMEMBERED_ACTS = 10_000
-#: Unregistered devices remembered for each site; a flood of invented names beyond it folds into the incident.
-MOST_STRANGERS = 200
-
-#: The engine's own rules, which no rulebook can switch off.
-UNREGISTERED = RuleBase(
-    id="unregistered-fire",
-    signal_class=SignalClass.FIRE,
-    severity=Severity.CRITICAL,
-    version=digest("unregistered-fire 1"),
-    latch=True,
-)
-BLIND = RuleBase(
-    id="intake-blind",
-    signal_class=SignalClass.FAULT,
-    severity=Severity.CRITICAL,
-    version=digest("intake-blind 1"),
-)
 
 
 class Engine:
@@ -74,8 +46,7 @@ class Engine:
         self.global_memory = ClockMemory()
         self.sites: dict[str, SiteMemory] = {}
         self._acts: dict[str, None] = {}
-        self._out: list[Decision] = []
-        self._offset = -1
+        self._outcome = Outcome()
         self._holds: list[tuple[int, str, str, str]] = []
         self._silences: list[tuple[int, str, str]] = []
 
@@ -83,8 +54,7 @@ class Engine:
 
     def take(self) -> list[Decision]:
         """The decisions since the last call, in the order they were made."""
-        out, self._out = self._out, []
-        return out
+        return self._outcome.take()
 
     def admitted(self, admission: Admission, *, offset: int, at: int) -> None:
         """A message, as admit judged it; `at` is its log time (µs)."""
@@ -94,7 +64,8 @@ class Engine:
         for index, reading in enumerate(readings):
             self._reading(reading, superseded if reading.late else frozenset(), index)
         if admission.suspicion is not None:
-            self._suspect(admission.suspicion, at)
+            judged_at = max(self.global_memory.clock, 1) if self.observed else at
+            suspect(self.sites, self._outcome, admission.suspicion, judged_at)
 
     def tick(self, tick: Tick, *, offset: int, at: int) -> None:
         """Our intake listened until `at`. A recording keeps its own time and ignores ticks."""
@@ -106,7 +77,7 @@ class Engine:
         """Our intake is back; a long gap is one alert with its beginning and end, never one for each device."""
         self._begin(offset, at)
         if not self.observed and intake.up_at - intake.down_at >= BLIND_AFTER:
-            self._blind(intake)
+            blind(self.sites, self._outcome, intake, self.shard)
 
     def act(self, act: Act, *, offset: int, at: int) -> None:
         """A person did something; an act that was seen before changes nothing."""
@@ -116,7 +87,7 @@ class Engine:
         self._acts[act.id] = None
         while len(self._acts) > REMEMBERED_ACTS:
             del self._acts[next(iter(self._acts))]
-        self._act(act, max(at, self.global_memory.clock))
+        apply(self.sites, self._outcome, self.rulebook, act, max(at, self.global_memory.clock))
 
     def inventory(self, delta: InventoryDelta, *, offset: int, at: int) -> None:
         """Devices were registered, changed or removed."""
@@ -137,7 +108,7 @@ class Engine:
         }
         self.rulebook = rulebook
         for name, site in self.sites.items():
-            if self._offset > site.offset:
+            if self._outcome.offset > site.offset:
                 for device_id, device in site.devices.items():
                     self._forget_rules(Subject(name, site, device_id, device), stale)
         self._schedule_all()
@@ -145,7 +116,7 @@ class Engine:
     # ---- clocks and deadlines -----------------------------------------------------------------------------------
 
     def _begin(self, offset: int, at: int) -> None:
-        self._offset = offset
+        self._outcome.offset = offset
         if not self.observed:
             self._advance(at)
 
@@ -180,7 +151,7 @@ class Engine:
                 continue
             change = hold_is_over(episode, rule, due)
             if change:
-                self._changed(Subject(site_name, site, device_id, device), rule, episode, change)
+                self._outcome.changed(Subject(site_name, site, device_id, device), rule, episode, change)
 
     def _run_silences(self) -> None:
         listening = self.global_memory.listening
@@ -238,7 +209,7 @@ class Engine:
         site = self.sites.get(reading.site)
         if site is None:
             site = self.sites[reading.site] = SiteMemory()
-        if self._offset <= site.offset:
+        if self._outcome.offset <= site.offset:
             return
         device = site.devices.get(reading.device)
         if device is None:
@@ -270,7 +241,7 @@ class Engine:
             episode = device.episodes.get(rule.id)
             if episode:
                 back = Change(AlertState.FIRING, AlertState.CLEARED, reading.at, "it reports again")
-                self._changed(Subject(reading.site, site, reading.device, device), rule, episode, back)
+                self._outcome.changed(Subject(reading.site, site, reading.device, device), rule, episode, back)
                 self._schedule_silence(reading.site, reading.device, device)
 
     def _value(
@@ -337,232 +308,21 @@ class Engine:
         if episode is not None:
             change = observe(episode, rule, signal, at)
         elif signal.breaching:
-            episode, change = self._begun(subject, rule, signal, at)
+            episode, change = self._outcome.begun(subject, rule, signal, at)
         else:
             return
         if episode.state is AlertState.PENDING and episode.due != was_due:
             heapq.heappush(self._holds, (episode.due, subject.site_name, subject.device_id, rule.id))
         if change:
             late = TellReason.LATE if reading is not None and reading.late else None
-            self._changed(subject, rule, episode, change, reason=late)
-
-    def _begun(self, subject: Subject, rule: RuleBase, signal: Signal, at: int) -> tuple[Episode, Change]:
-        """A new episode; it starts strictly later than the last one of this rule and subject."""
-        device = subject.device
-        started_at = max(at, device.last_starts.get(rule.id, at - 1) + 1)
-        device.last_starts[rule.id] = started_at
-        new_id = alert_id(rule.id, subject.site_name, subject.device_id, started_at)
-        episode, change = begin(rule, signal, at, new_id, started_at)
-        device.episodes[rule.id] = episode
-        return episode, change
-
-    def _changed(
-        self,
-        subject: Subject,
-        rule: RuleBase,
-        episode: Episode,
-        change: Change,
-        *,
-        reason: TellReason | None = None,
-        audience: Audience = Audience.TEAM,
-    ) -> None:
-        """Put a change of an episode into words, and an alert that fires into its incident."""
-        site = subject.site
-        incident, new = self._incident_for(subject, rule, episode, change)
-        transition = self._transition(subject, rule, episode, change, incident)
-        self._out.append(transition)
-        if change.after in (AlertState.CLEARED, AlertState.RESET):
-            del subject.device.episodes[rule.id]
-        elif change.after is AlertState.FIRING:
-            if incident is None:
-                why = HushReason.SHADOW if rule.shadow else HushReason.BELOW_PAGING
-                self._out.append(hush_only(transition, why))
-            else:
-                told = TellReason.RETRIGGERED if change.retrigger else reason
-                self._out.extend(take_in(incident, transition, audience=audience, reason=told, new=new))
-                self._forget_closed(site)
-
-    def _incident_for(
-        self, subject: Subject, rule: RuleBase, episode: Episode, change: Change
-    ) -> tuple[IncidentMemory | None, bool]:
-        """The incident of a change, and whether it is new; None for alerts that make none."""
-        incidents = subject.site.incidents
-        known = next((each for each in incidents if each.id == episode.incident), None)
-        if known is not None or change.after is not AlertState.FIRING:
-            return known, False
-        if rule.shadow or rule.signal_class not in RANK:
-            return None, False
-        incident = joinable(incidents, change.at, lambda each: _still_true(subject.site, each))
-        new = incident is None
-        if incident is None:
-            incident = open_incident(incidents, self._transition(subject, rule, episode, change, None))
-        episode.incident = incident.id
-        return incident, new
-
-    def _transition(
-        self, subject: Subject, rule: RuleBase, episode: Episode, change: Change, incident: IncidentMemory | None
-    ) -> Transition:
-        return Transition(
-            at=change.at,
-            rule=rule.id,
-            signal_class=rule.signal_class,
-            severity=rule.severity,
-            site=subject.site_name,
-            device=subject.device_id or None,
-            before=change.before,
-            after=change.after,
-            value=episode.value,
-            reason=change.reason,
-            alert_id=episode.alert_id,
-            rule_version=rule.version,
-            incident_id=incident.id if incident else episode.incident,
-            limit=episode.limit,
-            retriggers=episode.retriggers,
-            offset=self._offset,
-            evidence=tuple(episode.evidence),
-        )
-
-    # ---- the unknown, and ourselves -----------------------------------------------------------------------------
-
-    def _suspect(self, suspicion: Suspicion, at: int) -> None:
-        """A fire sign nobody can place: an alert at the topic's site if we know it, and the centre is told."""
-        if self.observed:
-            at = max(self.global_memory.clock, 1)
-        site_name, label = suspicion.site, suspicion.device or "an unreadable message"
-        if site_name not in self.sites:
-            label = f"{site_name}/{label}" if site_name else label
-            site_name = UNLOCATED_SITE
-        site = self.sites.setdefault(site_name, SiteMemory())
-        if self._offset <= site.offset:
-            return
-        if label not in site.strangers and len(site.strangers) >= MOST_STRANGERS:
-            label = "more unregistered devices"
-        stranger = site.strangers.setdefault(label, DeviceMemory(DeviceClass.SMOKE_HEAT_HEAD))
-        subject = Subject(site_name, site, label, stranger)
-        signal = Signal(True, False, True, suspicion.why)
-        known = stranger.episodes.get(UNREGISTERED.id)
-        if known is not None:
-            observe(known, UNREGISTERED, signal, at)
-            return
-        episode, change = self._begun(subject, UNREGISTERED, signal, at)
-        self._changed(subject, UNREGISTERED, episode, change, reason=TellReason.UNREGISTERED, audience=Audience.CENTRE)
-
-    def _blind(self, intake: Intake) -> None:
-        site = self.sites.setdefault(INTAKE_SITE, SiteMemory())
-        if self._offset <= site.offset:
-            return
-        seconds = (intake.up_at - intake.down_at) / 1e6
-        why = f"no messages were taken in from {iso(intake.down_at)} to {iso(intake.up_at)}: {intake.reason}"
-        incident = IncidentMemory(
-            id=blind_incident_id(self.shard, intake.down_at),
-            site=INTAKE_SITE,
-            opened_at=intake.down_at,
-            active_at=intake.up_at,
-            signal_class=BLIND.signal_class,
-            severity=BLIND.severity,
-            reason=why,
-        )
-        subject = Subject(INTAKE_SITE, site, "", DeviceMemory(DeviceClass.GATEWAY))
-        signal = Signal(True, False, seconds, why, BLIND_AFTER / SECOND)
-        new_id = alert_id(BLIND.id, INTAKE_SITE, self.shard, intake.down_at)
-        episode, change = begin(BLIND, signal, intake.down_at, new_id, intake.down_at)
-        episode.incident = incident.id
-        incident.seen[new_id] = 0
-        back = Change(AlertState.FIRING, AlertState.CLEARED, intake.up_at, "messages are taken in again")
-        for step in (change, back):
-            self._out.append(self._transition(subject, BLIND, episode, step, incident))
-        site.incidents.append(incident)
-        self._out.append(incident.change(intake.up_at, why))
-        self._out.append(
-            Tell(
-                id=tell_id(incident.id, TellReason.BLIND, intake.down_at),
-                incident=incident.id,
-                site=INTAKE_SITE,
-                signal_class=BLIND.signal_class,
-                severity=BLIND.severity,
-                reason=TellReason.BLIND,
-                audience=Audience.CENTRE,
-                at=intake.down_at,
-                opened_at=intake.down_at,
-                alerts=(new_id,),
-                text=why,
-            )
-        )
-
-    # ---- people -------------------------------------------------------------------------------------------------
-
-    def _act(self, act: Act, at: int) -> None:
-        if act.kind is ActKind.RESET:
-            self._reset(act, at)
-            return
-        for site in self.sites.values():
-            for incident in site.incidents:
-                if incident.id == act.incident:
-                    if self._offset > site.offset:
-                        self._out.append(apply_act(incident, act, at))
-                        self._forget_closed(site)
-                    return
-        self._refuse(act, "no such incident is open or recently closed here", at)
-
-    def _reset(self, act: Act, at: int) -> None:
-        found = self._find_alert(act.alert)
-        if found is None:
-            self._refuse(act, "no such alert is open", at)
-            return
-        subject, rule_id, episode = found
-        if self._offset <= subject.site.offset:
-            return
-        if rule_id == UNREGISTERED.id:
-            episode.condition = False  # nobody will ever hear "back to normal" from a stranger
-        change = reset(episode, at, act.author)
-        if isinstance(change, str):
-            self._refuse(act, f"cannot reset: {change}", at)
-            return
-        incident = next((each for each in subject.site.incidents if each.id == episode.incident), None)
-        self._changed(subject, self._rule(rule_id, episode), episode, change)
-        if incident is not None:
-            reason = act.comment or f"alert {rule_id} of {subject.device_id} reset by {act.author}"
-            self._out.append(incident.change(at, reason, act=act))
-        self._forget_closed(subject.site)
-
-    def _find_alert(self, alert: str) -> tuple[Subject, str, Episode] | None:
-        for site_name, site in self.sites.items():
-            if not any(alert in incident.seen for incident in site.incidents):
-                continue
-            for memories in (site.devices, site.strangers):
-                for device_id, device in memories.items():
-                    for rule_id, episode in device.episodes.items():
-                        if episode.alert_id == alert:
-                            return Subject(site_name, site, device_id, device), rule_id, episode
-        return None
-
-    def _rule(self, rule_id: str, episode: Episode) -> RuleBase:
-        """The rule of an episode; a rule that is gone from the rulebook as it was when the episode began."""
-        if rule_id == UNREGISTERED.id:
-            return UNREGISTERED
-        return self.rulebook.by_id.get(rule_id) or RuleBase(
-            id=rule_id,
-            signal_class=episode.signal_class,
-            severity=episode.severity,
-            version=episode.rule_version,
-            latch=episode.signal_class is SignalClass.FIRE,
-        )
-
-    def _refuse(self, act: Act, reason: str, at: int) -> None:
-        self._out.append(Refusal(act_id=act.id, incident=act.incident, reason=reason, at=at))
-
-    def _forget_closed(self, site: SiteMemory) -> None:
-        """Closed incidents are remembered while one of their alerts is still latched."""
-        site.incidents[:] = [
-            each for each in site.incidents if each.state is not IncidentState.CLOSED or site.episodes_of(each.id)
-        ]
+            self._outcome.changed(subject, rule, episode, change, reason=late)
 
     # ---- inventory ----------------------------------------------------------------------------------------------
 
     def _register(self, row: Device) -> DeviceMemory:
         site = self.sites.setdefault(row.site, SiteMemory())
         known = site.devices.get(row.id)
-        if known is not None and self._offset <= site.offset:
+        if known is not None and self._outcome.offset <= site.offset:
             return known
         interval = round((row.expected_interval_s or 0) * SECOND)
         if known is None:
@@ -573,15 +333,15 @@ class Engine:
 
     def _remove(self, site_name: str, device_id: str) -> None:
         site = self.sites.get(site_name)
-        if site is None or device_id not in site.devices or self._offset <= site.offset:
+        if site is None or device_id not in site.devices or self._outcome.offset <= site.offset:
             return
         device = site.devices[device_id]
         at = self.global_memory.clock
         for rule_id, episode in list(device.episodes.items()):
-            rule = self._rule(rule_id, episode)
+            rule = rule_of(self.rulebook, rule_id, episode)
             if not rule.latch:
                 gone = Change(episode.state, AlertState.CLEARED, at, "the device was removed from the inventory")
-                self._changed(Subject(site_name, site, device_id, device), rule, episode, gone)
+                self._outcome.changed(Subject(site_name, site, device_id, device), rule, episode, gone)
         device.interval = 0
         if not device.episodes:
             del site.devices[device_id]
@@ -593,7 +353,7 @@ class Engine:
             episode = subject.device.episodes.get(rule_id)
             if episode is not None and episode.state is AlertState.PENDING:
                 gone = Change(AlertState.PENDING, AlertState.CLEARED, self.global_memory.clock, "its rule changed")
-                self._changed(subject, self._rule(rule_id, episode), episode, gone)
+                self._outcome.changed(subject, rule_of(self.rulebook, rule_id, episode), episode, gone)
 
     def _plan(self, device: DeviceMemory) -> Plan:
         return self.rulebook.plan(device.device_class)
@@ -624,7 +384,3 @@ def _superseded(readings: tuple[Reading, ...]) -> frozenset[tuple[int, str]]:
             everything.append((index, field))
     kept = {(index, field) for (_, _, field), (_, index) in newest.items()}
     return frozenset(pair for pair in everything if pair not in kept)
-
-
-def _still_true(site: SiteMemory, incident: IncidentMemory) -> bool:
-    return any(episode.condition for episode in site.episodes_of(incident.id))
