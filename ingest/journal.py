@@ -1,4 +1,4 @@
-"""The log: its contract and the SQLite implementation.
+"""The log: its contract. The implementation for one machine is ingest.journal_sqlite.
 
 The contract is what Kafka can keep too: append a batch durably, read from an offset, head, floor, trim. Offsets
 are opaque, monotone and may have gaps; reading below the floor is an error; counts are carried by whoever counts,
@@ -8,6 +8,7 @@ never computed from offsets.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -47,6 +48,8 @@ class Stream(Protocol):
     def read(self, after: int, limit: int, *, control_only: bool = False) -> list[Record]:
         """Up to `limit` records with offset > `after`, in order; empty at the head. Raises BelowFloor.
 
+        Also OperatorError for an `after` the log never reached: it is not the log this reader read.
+
         `control_only` leaves out Kind.MESSAGE records (the SQLite log answers from an index).
         """
 
@@ -73,5 +76,38 @@ class Stream(Protocol):
 
     def trim(self) -> int:
         """Drop whole segments that lie below every hold; how many records were dropped."""
+
+    def close(self) -> None: ...
+
+
+class Ownership(Protocol):
+    """One role of one shard, held by this process; it ends with the process, whatever kills that."""
+
+    @property
+    def epoch(self) -> int:
+        """Counts the owners of this role: a later owner's is higher, for ever."""
+
+    def release(self) -> None:
+        """Let the next owner in."""
+
+
+class Journal(Protocol):
+    """The log of one shard."""
+
+    @property
+    def shard(self) -> str: ...
+
+    @property
+    def folder(self) -> Path:
+        """The shard's folder on local disk; `checkpoints` in it is the evaluator's."""
+
+    @property
+    def messages(self) -> Stream: ...
+
+    @property
+    def decisions(self) -> Stream: ...
+
+    def own(self, role: str) -> Ownership:
+        """Take a role that only one process may have; OperatorError that names who has it."""
 
     def close(self) -> None: ...

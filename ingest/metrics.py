@@ -83,3 +83,12 @@ class ReceiverMetrics:
         losses.inc(lost - self._lost[name])
         self._lost[name] = lost
         subscriptions.set(refused)
+
+
+# the log
+LOG_USED_BYTES = Gauge("emberwatch_ingest_log_used_bytes", "What a shard's log takes on disk", ["shard"])
+LOG_LEFT_BYTES = Gauge(
+    "emberwatch_ingest_log_left_bytes",
+    "What the quota and the disk leave to a shard's log, the reserve for urgent sources included",
+    ["shard"],
+)
