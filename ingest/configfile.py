@@ -72,12 +72,16 @@ class ConfigFile:
         return built
 
 
-def load_config_file(path: Path) -> ConfigFile:
-    """Read a YAML file; ConfigError when it is missing, not UTF-8 or not YAML."""
+def read_config_text(path: Path) -> str:
+    """The text of a configuration file; ConfigError when it is missing or not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: {(error.strerror or str(error)).lower()}; name an existing file"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"]) from None
-    return ConfigFile(text, str(path))
+
+
+def load_config_file(path: Path) -> ConfigFile:
+    """Read a YAML file; ConfigError when it is missing, not UTF-8 or not YAML."""
+    return ConfigFile(read_config_text(path), str(path))
