@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from ingest.errors import EmberwatchError
 from simulators import load, replay, town
+from simulators.convert import command as convert
 
-COMMANDS = (town, replay, load)
+COMMANDS = (town, replay, load, convert)
 
 
 def parser() -> argparse.ArgumentParser:
