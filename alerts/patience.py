@@ -6,8 +6,7 @@ import threading
 
 import structlog
 
-FIRST_SECONDS = 0.1
-LONGEST_SECONDS = 5.0
+from ingest.backoff import Backoff
 
 log = structlog.get_logger()
 
@@ -17,7 +16,7 @@ class Patience:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._seconds = FIRST_SECONDS
+        self._delays = Backoff()
         self._reason = ""
 
     def failed(self, error: Exception, stop: threading.Event) -> None:
@@ -26,11 +25,11 @@ class Patience:
         if reason != self._reason:
             log.warning(f"{self._what} waits", reason=reason)
             self._reason = reason
-        stop.wait(self._seconds)
-        self._seconds = min(LONGEST_SECONDS, self._seconds * 2)
+        stop.wait(self._delays.next())
 
     def worked(self) -> None:
         """Say that it goes on again, and be quick the next time."""
         if self._reason:
             log.info(f"{self._what} goes on")
-        self._seconds, self._reason = FIRST_SECONDS, ""
+            self._delays.reset()
+            self._reason = ""

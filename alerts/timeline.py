@@ -11,7 +11,7 @@ from alerts.alert import AlertState, Transition
 from alerts.decisions import Decision
 from alerts.export import transition_line
 from alerts.incident import Hush, HushReason, IncidentChange, IncidentState, Notice, Refusal, Tell
-from alerts.outbox import DeliveryOutcome, Page, Receipt
+from alerts.outbox import Page, Receipt
 from ingest.readings import iso
 
 Word = Decision | Page | Receipt
@@ -36,11 +36,11 @@ _HUSHES = {
     HushReason.SHADOW: "its rule is on trial",
 }
 _OUTCOMES = {
-    DeliveryOutcome.ACCEPTED: "accepted",
-    DeliveryOutcome.REFUSED: "refused for good",
-    DeliveryOutcome.RETRY: "failed",
-    DeliveryOutcome.UNKNOWN: "sent, no answer seen",
-    DeliveryOutcome.DROPPED: "not made",
+    "accepted": "accepted",
+    "refused": "refused for good",
+    "retry": "failed",
+    "unknown": "sent, no answer seen",
+    "dropped": "not sent",
 }
 
 
@@ -136,7 +136,8 @@ def _page(word: Page) -> Happening:
 
 
 def _receipt(word: Receipt) -> Happening:
-    end = "" if word.outcome is DeliveryOutcome.ACCEPTED else ", given up" if word.final else ", sent again later"
+    settled = word.outcome in ("accepted", "refused", "dropped")
+    end = "" if settled else ", given up" if word.final else ", sent again later"
     return Happening(
         at=word.at,
         kind="receipt",

@@ -18,10 +18,10 @@ from psycopg_pool import ConnectionPool
 
 from alerts import store
 from alerts.alert import AlertState
-from alerts.incident import HushReason, IncidentState, Notice
+from alerts.incident import IncidentState, Notice
 from alerts.outbox import DeliveryOutcome
 from alerts.recorder import Recorder
-from alerts.timeline import Word, happening
+from alerts.timeline import Word
 from ingest.database import open_pool
 from ingest.errors import Fenced, Unavailable
 from ingest.journal import Entry
@@ -197,6 +197,17 @@ def test_the_newest_change_of_an_incident_counts_and_a_reopened_one_has_no_end(p
     assert rows(pool, "SELECT state, closed_at FROM incidents") == [{"state": "open", "closed_at": None}]
 
 
+def test_an_older_change_read_again_does_not_undo_a_newer_one(pool: Pool) -> None:
+    journal = a_log(
+        some.incident(), some.incident(state=IncidentState.CLOSED), some.transition(before=AlertState.FIRING)
+    )
+    record_all(journal, pool)
+    with pool.connection() as connection:
+        connection.execute("UPDATE cursors SET log_offset = -1")
+    a_recorder(journal, pool).turn(1)
+    assert rows(pool, "SELECT state FROM incidents") == [{"state": "closed"}]
+
+
 def test_a_timeline_reads_like_a_report(pool: Pool) -> None:
     acknowledged = some.incident(
         state=IncidentState.ACKNOWLEDGED, author="王芳", comment="on my way", reason="on my way", act_id=uid("c1")
@@ -347,7 +358,3 @@ def test_a_notice_belongs_to_no_incident(pool: Pool) -> None:
     assert rows(pool, "SELECT text FROM notices") == [{"text": "blind since 12:00"}]
     assert rows(pool, "SELECT 1 FROM timeline") == []
     assert rows(pool, "SELECT kind FROM events") == [{"kind": "notice"}]
-
-
-def test_hushes_of_every_reason_have_a_sentence() -> None:
-    assert all(happening(some.hush(reason=reason)).text for reason in HushReason)
