@@ -93,7 +93,7 @@ def _alarm(decoded: Decoded) -> Decoded:
 
 
 def _status(payload: bytes, site: str, device: str) -> Decoded:
-    online = {b"online": True, b"offline": False}.get(payload)
+    online = {b"online": True, b"offline": False}.get(payload.strip())
     if online is None:
         text = payload[:40].decode("utf-8", "replace")
         raise Undecodable(f"status is {shown(text) if payload else 'empty'}; send online or offline")
