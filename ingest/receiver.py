@@ -233,10 +233,10 @@ class Receiver:
         """Say in the log from when to when nothing was heard, before anything that is heard now."""
         heard, now = self._heard_until(), self._now()
         if heard is None:
-            record = Entry(Kind.TICK, encode(Tick(listened=0)))
+            record = Entry(Kind.TICK, value=encode(Tick(listened=0)))
         else:
             body = Intake(down_at=heard, up_at=max(now, heard), reason=self._reason)
-            record = Entry(Kind.INTAKE, encode(body))
+            record = Entry(Kind.INTAKE, value=encode(body))
         if self._append_control(record):
             self._listening, self._ticked = True, self._monotonic()
             log.info("listening", shard=self.shard, after=self._reason)
@@ -252,7 +252,7 @@ class Receiver:
         if not self._listening or elapsed < TICK_S or any(lane.connection.batch.entries for lane in self._lanes):
             return
         listened = int(min(elapsed, 2 * TICK_S) * SECOND)
-        if self._append_control(Entry(Kind.TICK, encode(Tick(listened=listened)))):
+        if self._append_control(Entry(Kind.TICK, value=encode(Tick(listened=listened)))):
             self._ticked += elapsed
         else:
             self._listening, self._reason = False, self._tick_error
