@@ -1,0 +1,101 @@
+"""`python -m api`: settings → application → server, a straight line."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from alerts.rulebook import load_rulebook
+from alerts.teams import load_teams
+from api.app import create_app, end_streams
+from ingest.database import database_url
+from ingest.errors import ConfigError, OperatorError, Unavailable
+from ingest.settings import Settings, kept_secret, load_settings, secret_key, split_bind
+from ingest.telemetry import set_up_logging
+
+
+def main() -> int:
+    """Serve until told to stop; the exit code."""
+    try:
+        settings = load_settings()
+        set_up_logging("api", settings.log_format)
+        listener = bind(settings.http_bind)
+        with database_url(settings.database_url, settings.data) as url:
+            serve(application(settings, url), listener)
+    except (OperatorError, Unavailable) as error:
+        for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
+            print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def application(settings: Settings, url: str) -> FastAPI:
+    """The application of these settings; ConfigError with everything wrong in rulebook and teams."""
+    return create_app(
+        database_url=url,
+        token=kept_secret(settings.data / "api.token"),
+        key=secret_key(settings),
+        now=lambda: time.time_ns() // 1000,
+        teams=load_teams(Path(settings.teams) if settings.teams else None),
+        rulebook=load_rulebook(Path(settings.rules) if settings.rules else None),
+        read_ledger=partial(books, url),
+        secure=settings.public_url.startswith("https://"),
+    )
+
+
+def books(url: str) -> dict[str, Any]:
+    """The ledger of this database."""
+    raise NotImplementedError
+
+
+def bind(address: str) -> socket.socket:
+    """A listening socket; OperatorError when the address is taken or not ours."""
+    host, port = split_bind(address)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OperatorError(
+            f"EMBERWATCH_HTTP_BIND: cannot listen at {address}: {(error.strerror or str(error)).lower()}; "
+            "stop what listens there or choose another port"
+        ) from None
+    return listener
+
+
+class Server(uvicorn.Server):
+    """Ends event streams as soon as it is told to stop; uvicorn alone would wait for them."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        app: Any = self.config.app
+        end_streams(app)
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Serve on this socket until SIGINT or SIGTERM."""
+    host, port = listener.getsockname()[:2]
+    structlog.get_logger().info("serving", address=f"http://{host}:{port}")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # a log-in link carries the token
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        lifespan="on",
+    )
+    Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The HTTP application put together: what it is handed, which routes it has, how it describes itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from alerts.rulebook import Rulebook
+from alerts.teams import Teams
+from api.auth import COOKIE, OPEN_PATHS, Doorkeeper
+from api.doors import Doors
+from api.guard import Guard
+from api.live import Feed
+from api.problems import MEDIA_TYPE, answer_problems
+from api.routes import acts, books, events, health, incidents, inventory, pages, readings
+from api.shapes import ProblemShape, RuleShape, TeamShape
+from ingest.database import connect, open_async_pool, pending
+from ingest.errors import OperatorError, Unavailable
+
+#: Rooms whose schema must be applied, in this order.
+SCHEMAS = ("ingest", "alerts", "api")
+
+_ABOUT = """Lists answer `{"items": […], "next": …}`; give `next` as `after` for the page behind. Times are ISO 8601,
+UTC. Every error is a problem document after RFC 9457 whose `detail` says what is wrong. Acts are answered with 202
+and are `pending` until the engine has applied or refused them; ask `/api/v1/acts/{id}`."""
+
+
+def create_app(
+    *,
+    database_url: str,
+    token: str,
+    key: bytes,
+    now: Callable[[], int],
+    teams: Teams,
+    rulebook: Rulebook,
+    read_ledger: Callable[[], dict[str, Any]],
+    secure: bool = False,
+) -> FastAPI:
+    """The application. It starts without a database and says so until there is one."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = await open_async_pool(database_url, name="api", size=12)
+        feed = Feed(database_url)
+        app.state.doors = Doors(
+            database=pool,
+            feed=feed,
+            doorkeeper=doorkeeper,
+            now=now,
+            teams=_team_shapes(teams),
+            rules=_rule_shapes(rulebook),
+            read_ledger=read_ledger,
+            not_migrated=lambda: not_migrated(database_url),
+            secure=secure,
+        )
+        feed.start()
+        yield
+        await feed.stop()
+        await pool.close()
+
+    doorkeeper = Doorkeeper(token=token, key=key)
+    app = FastAPI(
+        title="Emberwatch",
+        version=version("emberwatch"),
+        description=_ABOUT,
+        docs_url=None,  # the usual page loads its script from elsewhere; ours is api/page/docs.html
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=_PROBLEMS,
+    )
+    for module in (inventory, readings, incidents, acts, books, events):
+        app.include_router(module.router, prefix="/api/v1")
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    answer_problems(app)
+    app.add_middleware(Guard, doorkeeper=doorkeeper, now=now)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """End every event stream, so that the server can stop; their readers come back."""
+    here: Doors | None = getattr(app.state, "doors", None)
+    if here is not None:
+        here.feed.end_streams()
+
+
+def not_migrated(url: str) -> list[str]:
+    """Why the schema is not the one this program needs; empty when it is. Unavailable without a database."""
+    try:
+        with connect(url, name="api readiness") as connection:
+            names = pending(connection, SCHEMAS)
+    except Unavailable:
+        raise
+    except OperatorError as error:
+        return [str(error)]
+    return [f"migrations not applied: {', '.join(names)}; run `emberwatch migrate`"] if names else []
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": what,
+        "model": ProblemShape,
+    }
+    for status, what in (
+        (401, "no token"),
+        (404, "no such thing"),
+        (422, "a parameter or body that is wrong"),
+        (503, "the database is away"),
+    )
+}
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI: problems under their own media type, and how one gets in."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {})
+                if status >= "400" and "application/json" in content:
+                    content[MEDIA_TYPE] = content.pop("application/json")
+            if path in OPEN_PATHS:
+                operation["security"] = []
+    described["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+    }
+    described["security"] = [{"token": []}, {"session": []}]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        described["components"]["schemas"].pop(unused, None)
+    app.openapi_schema = described
+    return described
+
+
+def _team_shapes(teams: Teams) -> list[TeamShape]:
+    return [
+        TeamShape(
+            id=team.id,
+            name=team.name,
+            kind=team.kind,
+            areas=list(team.areas),
+            channels=list(team.channels),
+            default=team.id == teams.default_team,
+        )
+        for team in teams.teams
+    ]
+
+
+def _rule_shapes(rulebook: Rulebook) -> Sequence[RuleShape]:
+    return [_rule_shape(msgspec.to_builtins(rule)) for rule in rulebook.rules]
+
+
+def _rule_shape(rule: dict[str, Any]) -> RuleShape:
+    named = ("id", "type", "signal_class", "severity", "version", "reason")
+    return RuleShape(
+        id=rule["id"],
+        kind=rule["type"],
+        **{"class": rule["signal_class"]},
+        severity=rule["severity"],
+        version=rule["version"],
+        reason=rule["reason"],
+        definition={key: value for key, value in rule.items() if key not in named},
+    )
