@@ -122,4 +122,4 @@ def from_datetime(moment: datetime) -> int:
 
 def iso(micros: int) -> str:
     """ISO 8601, UTC, milliseconds, `Z`: the form of every exported time."""
-    return to_datetime(micros).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return to_datetime(micros).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

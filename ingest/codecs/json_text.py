@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 
@@ -11,6 +12,7 @@ from ingest.errors import Undecodable
 #: Deeper than any device nests, and far below the interpreter's own limit, which depends on who calls: writer and
 #: evaluator must refuse the same payloads.
 DEPTH_LIMIT = 64
+_AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _BOM = b"\xef\xbb\xbf"
 
 _decode = msgspec.json.Decoder().decode
@@ -50,7 +52,15 @@ def _reason(payload: bytes, error: Exception) -> str:
         return _TOO_DEEP
     if isinstance(error, UnicodeDecodeError):
         return "not JSON: a text in it is not UTF-8; send UTF-8"
-    return f"not JSON: {str(error).removeprefix('JSON is malformed: ')}"
+    return f"not JSON: {_said(payload, str(error))}"
+
+
+def _said(payload: bytes, error: str) -> str:
+    """The parser's words, and what stands at the byte it names (NaN, a quote that closes nothing …)."""
+    error = error.removeprefix("JSON is malformed: ").partition(" - at ")[0].lower()
+    at = _AT_BYTE.search(error)
+    there = payload[int(at[1]) :][:10].decode("utf-8", "replace") if at else ""
+    return f"{error}: {shown(there)}" if there else error
 
 
 _TOO_DEEP = f"nested deeper than {DEPTH_LIMIT} levels; send a flat object"

@@ -58,7 +58,8 @@ def name(value: object, path: str) -> str:
     """The id of a device or site: short printable text, or a whole number."""
     text = str(value) if type(value) is int and abs(value) < 10**18 else value
     if type(text) is not str or not text:
-        raise Undecodable(f"{path}: {shown(value)} is no id; give a text")
+        what = "absent" if value is None else f"{shown(value)} is no id"
+        raise Undecodable(f"{path}: {what}; give the id as a text")
     if len(text) > NAME_LIMIT or not text.isprintable():
         raise Undecodable(
             f"{path}: {shown(text)} is no id; give at most {NAME_LIMIT} characters, no control characters"
