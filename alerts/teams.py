@@ -114,9 +114,7 @@ class _Reader:
         self._known_keys(top, TOP_KEYS, ())
         channels = self._channels(top.get("channels"))
         teams = [self._team(entry, ("teams", index), channels) for index, entry in self._entries(top, "teams")]
-        centres = [
-            self._centre(entry, ("centres", index), channels) for index, entry in self._entries(top, "centres")
-        ]
+        centres = [self._centre(entry, ("centres", index), channels) for index, entry in self._entries(top, "centres")]
         if not teams:
             self.file.problem("teams is empty; list at least one team with an id and its channels", "teams")
         self._distinct([("teams", team.id) for team in teams] + [("centres", centre.id) for centre in centres])

@@ -211,7 +211,11 @@ def _handler(collector: Collector) -> type[BaseHTTPRequestHandler]:
                 super().handle()
 
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            length = int(self.headers.get("Content-Length", "0"))
+            raw = self.rfile.read(length)
+            if len(raw) < length:  # the sender was killed in the middle: no request ever came
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             behaviour = collector.take(self.path, headers, raw)
             if behaviour.delay_s:
