@@ -86,8 +86,10 @@ class SqliteStream:
 
     def _append(self, entries: Sequence[Entry], now: int, size: int) -> int:
         while True:
-            segment = self._writer_in_place()
+            segment = self._open_writer()
             state = segment.begin()
+            if state.next is None and not segment.in_place():
+                raise OperatorError(f"{segment.path}: somebody moved or replaced it; put it back, then restart")
             if state.next is None and self._is_due(segment, state, now):
                 self._roll(segment, state)
             elif state.next is None:
@@ -112,13 +114,11 @@ class SqliteStream:
         segment.commit()
         segment.flush(wait=False)
 
-    def _writer_in_place(self) -> Segment:
+    def _open_writer(self) -> Segment:
         if self._closed:
             raise Unavailable(f"{self._folder}: closed")
         if self._writer is None:
             self._writer = self._open_newest()
-        if not self._writer.in_place():
-            raise OperatorError(f"{self._writer.path}: somebody moved or replaced it; put it back, then restart")
         return self._writer
 
     def _open_newest(self) -> Segment:
