@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
-import logging
 import os
 import pwd
 import shutil
@@ -136,7 +134,7 @@ def _spawn_mosquitto(folder: Path, port: int, settings: dict[str, str] | None) -
 
 
 def _spawn_amqtt(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    return _spawn([sys.executable, "-m", "ingest.broker", str(port)], folder, None)
+    return _spawn([sys.executable, "-m", "ingest.amqtt_broker", str(port)], folder, None)
 
 
 def _spawn(command: list[str], folder: Path, identity: tuple[int, int] | None) -> subprocess.Popen[bytes]:
@@ -198,24 +196,3 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
 def _last_words(folder: Path) -> str:
     lines = (folder / "broker.log").read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-
-
-async def _serve_amqtt(port: int) -> None:
-    from amqtt.broker import Broker as AmqttBroker  # slow to import, and not needed beside mosquitto
-
-    broker = AmqttBroker(
-        {
-            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-        }
-    )
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await broker.start()
-    await stop.wait()
-    await broker.shutdown()
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.ERROR)
-    asyncio.run(_serve_amqtt(int(sys.argv[1])))

@@ -31,6 +31,7 @@ BATCH_MESSAGES = 500
 BATCH_BYTES = 8 << 20
 READ_S = 0.010  #: how long one pass may read before it appends
 ANSWER_S = 10.0  #: how long the broker may take to answer CONNECT and SUBSCRIBE
+ANSWER_V5_S = 2.0  #: the same for CONNECT of MQTT 5, which some brokers of MQTT 3.1.1 do not answer at all
 AWAY = 10 * SECOND  #: away for longer: what the broker queued meanwhile is backlog
 FILTERS_A_PACKET = 50
 SETTLED_S = 5.0  #: a connection that lived so long starts its next backoff anew
@@ -148,7 +149,7 @@ class Connection:
             if self.phase is Phase.OFFLINE:
                 self._open(monotonic)
             elif self.phase in (Phase.CONNECTING, Phase.SUBSCRIBING):
-                self._lose(f"no answer within {ANSWER_S:.0f} s while {self.phase}")
+                self._lose(f"the broker did not answer while {self.phase} by {self.protocol}")
             elif self.phase is Phase.REFUSED:
                 self._subscribe()
         if self._client and monotonic >= self._misc_due:
@@ -242,7 +243,8 @@ class Connection:
         client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         self.phase = Phase.CONNECTING
-        self._since, self._due, self._misc_due = monotonic, monotonic + ANSWER_S, monotonic + 1.0
+        patience = ANSWER_V5_S if self._protocol == V5 else ANSWER_S
+        self._since, self._due, self._misc_due = monotonic, monotonic + patience, monotonic + 1.0
         self._expected.clear()
         self._unsubscribing.clear()
         self._drain = Drain()
