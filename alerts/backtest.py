@@ -15,7 +15,7 @@ import msgspec
 from tqdm import tqdm
 
 from alerts.alert import AlertState, SignalClass, Transition
-from alerts.checkpoints import read_checkpoint
+from alerts.checkpoints import Checkpoints, read_checkpoint
 from alerts.decisions import Decision
 from alerts.engine import Engine
 from alerts.export import export_order, json_lines
@@ -25,6 +25,7 @@ from ingest.admit import Admission, Outcome, Suspicion
 from ingest.errors import OperatorError
 from ingest.inventory import Device, DeviceClass, Inventory, InventoryDelta, Site
 from ingest.inventory_file import parse_inventory
+from ingest.journal import BEGINNING, Journal
 from ingest.journal_export import read_export
 from ingest.message import Kind
 from ingest.readings import FIRE_STATES, HOUR, SECOND, Reading, iso
@@ -115,6 +116,18 @@ def backtest_journal(path: Path, rulebook: Rulebook | None = None) -> Result:
         judge.step(record)
         decisions += judge.take()
     return Result(_transitions(decisions), judge.counts)
+
+
+def export_extras(journal: Journal, clock: Clock) -> dict[str, bytes]:
+    """What an export needs beside its records so that it can be judged again: the shard's clock, and the checkpoint
+    to begin with where the log was trimmed."""
+    extras = {"clock": clock.value.encode()}
+    if journal.messages.floor() > BEGINNING:
+        oldest = Checkpoints(journal.folder / "checkpoints", journal.shard).oldest()
+        if oldest is None:
+            raise OperatorError(f"{journal.folder}: the log was trimmed and no checkpoint is there to begin with")
+        extras["checkpoint"] = oldest
+    return extras
 
 
 def _start_from(judge: Judge, checkpoint: bytes, rulebook: Rulebook | None) -> None:

@@ -64,6 +64,8 @@ class Checkpoints:
         self.folder = folder
         self.shard = shard
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("*.draft"):
+            left.unlink()
 
     def load(self, judge: Judge) -> Header | None:
         """Put the newest readable checkpoint into a new judge; None when there is none."""
@@ -128,6 +130,11 @@ class Writing:
             return False
         self._finish()
         return True
+
+    def abandon(self) -> None:
+        """Give this checkpoint up; nothing of it is kept."""
+        self._file.close()
+        self._draft.unlink(missing_ok=True)
 
     def _put(self, part: msgspec.Struct) -> None:
         body = msgspec.msgpack.encode(part)

@@ -29,7 +29,7 @@ from alerts.unknown import BLIND_AFTER, blind, suspect
 from ingest.admit import Admission
 from ingest.inventory import Device, InventoryDelta
 from ingest.message import Act, Intake, Tick
-from ingest.readings import SECOND, Lateness, Reading
+from ingest.readings import FIRE_STATES, SECOND, Lateness, Reading
 from ingest.sources import Clock
 
 #: Acts whose ids are remembered, so that one carried into the log twice is applied once.
@@ -229,6 +229,8 @@ class Engine:
             last = newest.get(field, -1)
             if at > last:
                 newest[field] = at
+            if state and field in FIRE_STATES and reading.states.get("test"):
+                continue  # a head under test says alarm; that is a test, never a fire
             if field in plan.states and (index, field) not in superseded:
                 self._state(reading, site, device, plan, field, state, last)
 

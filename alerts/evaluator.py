@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from alerts import evaluator_metrics as metrics
 from alerts.alert import Transition, derived_id
-from alerts.checkpoints import Checkpoints, Header, Writing
+from alerts.checkpoints import Checkpoints, Writing
 from alerts.decisions import KINDS, Decision, Progress, decode, entry, progress_of
 from alerts.incident import Notice
 from alerts.judge import Judge
 from alerts.rulebook import parse_rulebook
 from ingest.errors import Unavailable
-from ingest.journal import BEGINNING, Entry, Record, Stream
+from ingest.journal import BEGINNING, Entry, Journal, Record
 from ingest.message import Kind, encode
 from ingest.readings import SECOND
 from ingest.sources import Clock
@@ -36,26 +34,6 @@ CHECKPOINT_EVERY = 30 * SECOND
 SITES_A_TURN = 20
 
 log = structlog.get_logger()
-
-
-class Ownership(Protocol):
-    """The right to be the one evaluator of a shard."""
-
-    @property
-    def epoch(self) -> int: ...
-    def release(self) -> None: ...
-
-
-class Journal(Protocol):
-    """The two streams of a shard, and who owns what."""
-
-    @property
-    def messages(self) -> Stream: ...
-    @property
-    def decisions(self) -> Stream: ...
-    @property
-    def folder(self) -> Path: ...
-    def own(self, role: str) -> Ownership: ...
 
 
 class Evaluator:
@@ -72,7 +50,7 @@ class Evaluator:
         self._written_at = 0
         self._checkpoint: Writing | None = None
         self._checkpoint_at = 0
-        self._checkpoints: Checkpoints | None = None
+        self.checkpoints: Checkpoints | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Evaluate until `stop`; raises OperatorError when another evaluator owns the shard."""
@@ -80,10 +58,10 @@ class Evaluator:
         self._epoch = owned.epoch
         metrics.start_evaluator_metrics(self.shard)
         try:
-            self._checkpoints = Checkpoints(self.journal.folder / "checkpoints", self.shard)
-            self.resume(self._checkpoints, stop)
+            self.checkpoints = Checkpoints(self.journal.folder / "checkpoints", self.shard)
+            self.resume(self.checkpoints, stop)
             self._checkpoint_at = self.now()
-            self._hold(self._checkpoints)
+            self._hold(self.checkpoints)
             while not stop.is_set():
                 if not self.turn() and not stop.is_set():
                     self.journal.messages.wait(self.cursor, 0.5)
@@ -126,8 +104,8 @@ class Evaluator:
             return
         self._written = self.cursor
         log.info("evaluating", shard=self.shard, cursor=self.cursor, sites=len(sliced))
-        if header:
-            self._report_difference(header, sliced, silent, cursor)
+        decided = header.decided if header else self.journal.decisions.floor()
+        self._report_difference(decided, sliced, silent, cursor)
 
     def _begin_with_first_rulebook(self) -> None:
         """Records older than the first rulebook of the log are judged by that one, now and in every back-test."""
@@ -169,8 +147,8 @@ class Evaluator:
         self._written, self._written_at = self.cursor, self.now()
         metrics.decided(self.shard, decisions)
 
-    def _report_difference(self, header: Header, sliced: dict[str, int], silent: list[Decision], cursor: int) -> None:
-        made = self._transitions_made(header.decided)
+    def _report_difference(self, decided: int, sliced: dict[str, int], silent: list[Decision], cursor: int) -> None:
+        made = self._transitions_made(decided)
         now_made = {_key(each): each for each in silent if isinstance(each, Transition)}
         missing = [
             each for key, each in made.items() if key not in now_made and each.offset > sliced.get(each.site, -1)
@@ -199,29 +177,36 @@ class Evaluator:
 
     def _some_checkpoint(self) -> None:
         """Go on with a checkpoint, or begin one when it is time."""
-        if self._checkpoints is None:
+        if self.checkpoints is None:
             return
         if self._checkpoint is None:
             due = self.now() - self._checkpoint_at >= CHECKPOINT_EVERY
             if due and self._written == self.cursor:
-                self._begin_checkpoint(self._checkpoints)
+                self._begin_checkpoint(self.checkpoints)
         elif self._checkpoint.some(offset=self.cursor, sites=SITES_A_TURN):
             self._checkpoint, self._checkpoint_at = None, self.now()
-            self._hold(self._checkpoints)
+            self._hold(self.checkpoints)
 
     def _begin_checkpoint(self, checkpoints: Checkpoints) -> None:
         decided = self.journal.decisions.head()
         self._checkpoint = checkpoints.begin(self.judge, offset=self.cursor, decided=decided)
 
+    def abandon_checkpoint(self) -> None:
+        """Give up a checkpoint that is half written, if any."""
+        if self._checkpoint is not None:
+            self._checkpoint.abandon()
+            self._checkpoint = None
+
     def _whole_checkpoint(self) -> None:
         """At a clean stop: one checkpoint of everything at once, so that the next start has nothing to repeat."""
-        assert self._checkpoints is not None
-        self._begin_checkpoint(self._checkpoints)
+        assert self.checkpoints is not None
+        self.abandon_checkpoint()
+        self._begin_checkpoint(self.checkpoints)
         assert self._checkpoint is not None
         while not self._checkpoint.some(offset=self.cursor, sites=10_000):
             pass
         self._checkpoint = None
-        self._hold(self._checkpoints)
+        self._hold(self.checkpoints)
 
     def _hold(self, checkpoints: Checkpoints) -> None:
         """The log is kept back to the older checkpoint: its messages, and the decisions made since."""

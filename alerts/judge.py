@@ -14,12 +14,13 @@ from alerts.engine import Engine
 from alerts.incident import Notice
 from alerts.memory import ClockMemory, SiteMemory
 from alerts.rulebook import Rulebook, parse_rulebook
-from ingest.admit import Admission, Memory, Outcome, Suspicion, admit, suspicious
+from ingest.admit import Admission, Memory, Outcome, Suspicion, admit
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record
-from ingest.message import Act, EngineError, Intake, Kind, Tick
+from ingest.message import Act, EngineError, Intake, Kind, Tick, decode_message
 from ingest.sources import Clock, Sources, parse_sources
+from ingest.suspicion import place, sign_in_bytes
 
 log = structlog.get_logger()
 
@@ -70,9 +71,8 @@ class Judge:
         log.exception("record set aside", shard=self.shard, offset=record.offset)
         if record.kind == Kind.MESSAGE:
             self.counts[Outcome.QUARANTINED] += 1
-            why = suspicious(record.value)
-            if why:
-                suspicion = Suspicion(site="", device=f"record {record.offset}", why=why)
+            suspicion = _suspicion(record)
+            if suspicion is not None:
                 aside = Admission(outcome=Outcome.QUARANTINED, suspicion=suspicion)
                 self.engine.admitted(aside, offset=record.offset, at=record.at)
         return EngineError(offset=record.offset, error=f"{type(error).__name__}: {error}"[:500])
@@ -115,3 +115,13 @@ class Judge:
     def _refused(self, what: str, record: Record, error: Exception) -> None:
         text = f"a {what} with mistakes was not taken over, the one before stays: {error}"
         self._notices.append(Notice(id=derived_id("notice", self.shard, record.offset), at=record.at, text=text))
+
+
+def _suspicion(record: Record) -> Suspicion | None:
+    """A fire sign in a message that could not be judged; its bytes are all there is to go by."""
+    message = decode_message(record.meta)
+    why = sign_in_bytes(message, record.value, None)
+    if why is None:
+        return None
+    site, device = place(message, None)
+    return Suspicion(site=site, device=device, why=why)

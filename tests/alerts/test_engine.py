@@ -192,6 +192,14 @@ def test_a_fault_never_hides_a_fire_and_makes_no_incident() -> None:
     assert len(feed.tells()) == 1
 
 
+def test_a_head_under_test_never_pages_as_fire() -> None:
+    feed = Feed()
+    feed.say(at=0, smoke_alarm=True, test=True)
+    assert [line[1] for line in feed.lines()] == ["test"] and feed.tells() == []
+    feed.say(at=10, smoke_alarm=True, test=False)
+    assert len(feed.tells()) == 1
+
+
 # --- silence ---------------------------------------------------------------------------------------------------------
 
 
