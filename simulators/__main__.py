@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 what a person must change or a missing server, 2 wrong usage, 130 interrupted."""
     args = parser().parse_args(argv)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return int(args.run(args, now=_now, stop=stop))
     except EmberwatchError as error:
@@ -44,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing reads us: say no more
         return 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _now() -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from simulators.fleet import OPENING, Fleet, Planned, write_inventory
-from simulators.options import DEFAULT_BROKER, add_broker, add_sent, parse_broker, positive, span, whole
+from simulators.options import add_broker, add_sent, parse_broker, positive, span, whole
 from simulators.packets import MAX_PACKET_ID
 from simulators.rawwire import KEEPALIVE_S, Wire
 from simulators.sent import SentFile
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
         if args.inventory:
             return 0
         raise OperatorError("--rate: say how many messages a second, such as --rate 1000")
-    broker = parse_broker(args.broker or DEFAULT_BROKER)
+    broker = parse_broker(args.broker)
     window = min(args.window, MAX_PACKET_ID)
     with SentFile(args.sent) as sent:
         count = min(args.connections, args.devices)

@@ -41,12 +41,10 @@ def parse_broker(url: str) -> Broker:
     return Broker(host=host, port=port, tls=tls, user=user, password=password)
 
 
-def add_broker(parser: argparse.ArgumentParser, default: str | None = DEFAULT_BROKER) -> None:
+def add_broker(parser: argparse.ArgumentParser) -> None:
     """The option every command that publishes has."""
-    shown = default or "none"
-    parser.add_argument(
-        "--broker", metavar="URL", default=default, help=f"mqtt://[user:password@]host[:port] (default: {shown})"
-    )
+    shown = f"mqtt://[user:password@]host[:port] (default {DEFAULT_BROKER})"
+    parser.add_argument("--broker", metavar="URL", default=DEFAULT_BROKER, help=shown)
 
 
 def add_sent(parser: argparse._ActionsContainer) -> None:

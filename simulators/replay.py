@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
-from simulators.options import DEFAULT_BROKER, Broker, add_broker, add_sent, factor, parse_broker, positive, whole
+from simulators.options import Broker, add_broker, add_sent, factor, parse_broker, positive, whole
 from simulators.pace import Pace
 from simulators.publisher import Publisher
 from simulators.sent import SentFile
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     """Publish the recording; all of it is acknowledged when this returns 0."""
     if args.time is TimeMode.SCALE and args.speed == float("inf"):
         raise OperatorError("--time scale: has no meaning at --speed max; give a speed, or --time shift-to-now")
-    broker = parse_broker(args.broker or DEFAULT_BROKER)
+    broker = parse_broker(args.broker)
     tape = open_tape(args)
     with SentFile(args.sent) as sent:
         publisher = Publisher(broker=broker, stop=stop, name="replay", window=args.window)

@@ -19,7 +19,6 @@ from simulators.heads import Report
 from simulators.layout import Shed, Town, build_town, inventory_csv
 from simulators.options import (
     DEFAULT_BROKER,
-    add_broker,
     add_sent,
     delay,
     factor,
@@ -60,7 +59,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_broker(parser, default=None)
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help=f"mqtt://[user:password@]host[:port] (default {DEFAULT_BROKER}, but none when only files are asked for)",
+    )
     parser.add_argument("--sites", type=positive, default=8, metavar="N", help="sheds (default 8)")
     parser.add_argument("--devices", type=positive, default=48, metavar="N", help="heads in all (default 48)")
     parser.add_argument("--seed", type=whole, default=1, metavar="S", help="another seed, another town (default 1)")

@@ -17,9 +17,9 @@ NOMINAL_CLOCK = "nominal: every test of this set is ignited at 2001-01-01T12:00:
 
 
 def table(path: Path) -> pd.DataFrame:
-    """A CSV file, numbers exact; OperatorError when it cannot be read."""
+    """A CSV file; OperatorError when it cannot be read."""
     try:
-        return pd.read_csv(path, float_precision="round_trip", encoding="utf-8-sig")
+        return pd.read_csv(path, encoding="utf-8-sig")
     except FileNotFoundError:
         raise OperatorError(f"{path}: not there; name the folder of the data sets with --data DIR") from None
     except (OSError, ValueError) as error:
