@@ -362,15 +362,15 @@ def _times(group: list[Observation], key: Key, arrival: _Arrival) -> list[tuple[
         stated = group[0].observed_at
         return [(received if stated is None else clocks.live(key, stated, received), None)]
     stamps = [item.observed_at for item in group if item.observed_at is not None and not item.historical]
-    shift = clocks.stored(key, stamps, received, held=arrival.held) if stamps else 0
+    shift = clocks.stored(key, stamps, received, held=arrival.held) if stamps else None
     return [_stored_time(item, shift, arrival) for item in group]
 
 
-def _stored_time(item: Observation, shift: int, arrival: _Arrival) -> tuple[int, Lateness | None]:
+def _stored_time(item: Observation, shift: int | None, arrival: _Arrival) -> tuple[int, Lateness | None]:
     received, message = arrival.at, arrival.message
     if item.historical:
         return historical(item.observed_at, received), Lateness.HISTORICAL
-    at = None if item.observed_at is None else item.observed_at + shift
+    at = None if item.observed_at is None or shift is None else item.observed_at + shift
     usable = at is not None and plausible(at, received)
     known = at if at is not None and usable else received
     if message.retain:

@@ -56,10 +56,11 @@ class Clocks:
         self.wrong[key] = WrongClock(skew, stated, received)
         return received if stated == known.stated else stated + skew  # a clock that stands still tells nothing
 
-    def stored(self, key: Key, stated: Sequence[int], received: int, *, held: bool) -> int:
-        """What to add to the times of readings that a device stored and sent together.
+    def stored(self, key: Key, stated: Sequence[int], received: int, *, held: bool) -> int | None:
+        """What to add to the times of readings that a device stored and sent together; the newest decides.
 
-        The newest decides. `held`: the broker held them too, so that their age says nothing about the clock.
+        `held`: the broker held them too, so that their age says nothing about the clock; None where the times then
+        tell nothing at all.
         """
         newest = max(stated)
         known = self.wrong.get(key)
@@ -71,8 +72,9 @@ class Clocks:
             return known.skew
         if plausible(newest, received):
             return 0
-        if not held:
-            self.wrong[key] = WrongClock(received - newest, newest, received)
+        if held:
+            return None
+        self.wrong[key] = WrongClock(received - newest, newest, received)
         return received - newest
 
 
