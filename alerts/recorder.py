@@ -26,6 +26,7 @@ from ingest.errors import BelowFloor, EmberwatchError, Fenced, Unavailable
 from ingest.journal import BEGINNING, Record, Stream
 from ingest.message import Kind
 from ingest.readings import SECOND
+from ingest.store import claim_cursor, lock_cursor, move_cursor
 
 READER = "recorder"  #: its name in the table cursors and among the holds of the log
 BATCH = 500
@@ -116,15 +117,15 @@ class Recorder:
     def _take_over(self) -> int:
         """Put our epoch beside the cursor, so that an older owner writes no more; where the database stands."""
         with self._pool.connection() as connection:
-            standing = store.cursor_of(connection, READER, self._shard, lock=True)
-            offset = standing.log_offset if standing else BEGINNING
-            self._move(connection, offset)
-        self._committed(offset)
-        return offset
+            standing = claim_cursor(connection, reader=READER, shard=self._shard, epoch=self._epoch)
+        self._committed(standing.offset)
+        return standing.offset
 
     def _move(self, connection: Connection[TupleRow], offset: int) -> None:
-        if not store.move_cursor(connection, READER, self._shard, offset, self._epoch):
+        standing = lock_cursor(connection, reader=READER, shard=self._shard)
+        if standing.epoch != self._epoch:
             raise Fenced(f"a newer recorder of {self._shard} writes here; epoch {self._epoch} is over")
+        move_cursor(connection, reader=READER, shard=self._shard, offset=offset, counts=standing.counts)
 
     def _committed(self, offset: int) -> None:
         self._cursor = self._durable = offset

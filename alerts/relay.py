@@ -17,7 +17,8 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from alerts import metrics, store
+from alerts import metrics
+from alerts import relay_store as store
 from alerts.patience import Patience
 from ingest.errors import Unavailable
 from ingest.journal import Entry, Stream

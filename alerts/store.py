@@ -1,14 +1,17 @@
-"""The alert tables: one door per word. Plain SQL, PostgreSQL 15 or later."""
+"""SQL of the alert tables: one door per word of the decisions log, and the way back for exports.
+
+What the relay takes is in alerts.relay_store, what the books count in alerts.ledger_store.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from alerts.alert import AlertState, Severity, SignalClass, Transition, derived_id
@@ -16,11 +19,9 @@ from alerts.incident import Hush, IncidentChange, IncidentState, Notice, Refusal
 from alerts.outbox import Page, Receipt
 from alerts.timeline import Happening, Word, happening
 from ingest.journal import Record
-from ingest.message import Act, ActKind
 from ingest.readings import from_datetime, to_datetime
 
 EVENTS = "emberwatch_events"  #: notified with the newest seq of the table events
-ACTS = "emberwatch_acts"  #: notified by insert_act
 
 #: Held by every transaction that writes events, so that they become visible in the order of their seq.
 _EVENTS_LOCK = 0x656D_6265_7265_7674
@@ -272,32 +273,6 @@ def announce_events(connection: Connection[Any]) -> None:
     connection.execute("SELECT pg_notify(%s, (SELECT max(seq) FROM events)::text)", (EVENTS,))
 
 
-class Cursor(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a reader of the log came, under which epoch, with which books."""
-
-    log_offset: int
-    epoch: int
-    counts: dict[str, int] = {}
-
-
-def cursor_of(connection: Connection[Any], reader: str, shard: str, *, lock: bool = False) -> Cursor | None:
-    """The cursor of this reader; `lock` keeps it from any other writer until the transaction ends."""
-    sql = "SELECT log_offset, epoch, counts FROM cursors WHERE reader = %s AND shard = %s"
-    with connection.cursor(row_factory=class_row(Cursor)) as cursor:
-        return cursor.execute(sql + (" FOR UPDATE" if lock else ""), (reader, shard)).fetchone()
-
-
-def move_cursor(connection: Connection[Any], reader: str, shard: str, log_offset: int, epoch: int) -> bool:
-    """Put the cursor there as this owner; False, and nothing changed, when a higher epoch stands there."""
-    moved = connection.execute(
-        "INSERT INTO cursors (reader, shard, log_offset, epoch) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (reader, shard) DO UPDATE SET log_offset = EXCLUDED.log_offset, epoch = EXCLUDED.epoch,"
-        " changed_at = now() WHERE cursors.epoch <= EXCLUDED.epoch",
-        (reader, shard, log_offset, epoch),
-    )
-    return moved.rowcount == 1
-
-
 def transitions(connection: Connection[Any]) -> Iterator[Transition]:
     """Every transition in the order of exports: time, rule, device, then log order. Streams; keeps a transaction."""
     order = """at, rule COLLATE "C", COALESCE(device, '') COLLATE "C", shard COLLATE "C", log_offset"""
@@ -326,94 +301,4 @@ def _transition(row: Mapping[str, Any]) -> Transition:
         retriggers=row["retriggers"],
         offset=row["input_offset"],
         evidence=tuple((int(at), float("nan") if level is None else float(level)) for at, level in row["evidence"]),
-    )
-
-
-def insert_act(connection: Connection[Any], *, shard: str, act: Act, idempotency_key: str | None = None) -> str:
-    """Write a human act for the relay; the id of the act that stands, an earlier one's under the same key."""
-    row = msgspec.structs.asdict(act) | {
-        "shard": shard,
-        "kind": act.kind.name.lower(),
-        "at": to_datetime(act.at),
-        "incident": act.incident or None,
-        "alert": act.alert or None,
-        "comment": _clean(act.comment),
-        "author": _clean(act.author),
-        "body": _json(act.body),
-        "seen": _json(act.seen),
-        "key": idempotency_key,
-    }
-    connection.execute(
-        "INSERT INTO acts (id, shard, kind, author, at, incident, alert, comment, body, seen, idempotency_key) VALUES"
-        " (%(id)s, %(shard)s, %(kind)s, %(author)s, %(at)s, %(incident)s, %(alert)s, %(comment)s, %(body)s, %(seen)s,"
-        " %(key)s) ON CONFLICT DO NOTHING",
-        row,
-    )
-    connection.execute("SELECT pg_notify(%s, '')", (ACTS,))
-    standing = connection.execute(
-        "SELECT id::text FROM acts WHERE id = %(id)s::uuid OR idempotency_key = %(key)s::text", row
-    ).fetchone()
-    if standing is None:
-        raise LookupError(f"act {act.id} was written and is not there")
-    return str(standing[0])
-
-
-class WaitingAct(msgspec.Struct, frozen=True, kw_only=True):
-    """An act the log does not have yet. `act` is None when its row makes none; then `problem` says why."""
-
-    id: str
-    shard: str
-    act: Act | None
-    problem: str = ""
-
-
-def waiting_acts(connection: Connection[Any], shards: Sequence[str], limit: int) -> list[WaitingAct]:
-    """Acts of these shards not yet in the log, locked; those another relay has in hand are left out."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            "SELECT id::text, shard, kind, author, at, COALESCE(incident::text, '') AS incident,"
-            " COALESCE(alert::text, '') AS alert, comment, body, seen FROM acts"
-            " WHERE state = 'pending' AND shard = ANY(%s) ORDER BY at, id LIMIT %s FOR UPDATE SKIP LOCKED",
-            (list(shards), limit),
-        ).fetchall()
-    return [_waiting_act(row) for row in rows]
-
-
-def _waiting_act(row: dict[str, Any]) -> WaitingAct:
-    kind = str(row["kind"]).upper()
-    if kind not in ActKind.__members__:
-        known = ", ".join(ActKind.__members__).lower()
-        return WaitingAct(id=row["id"], shard=row["shard"], act=None, problem=f"unknown act; known: {known}")
-    try:
-        act = msgspec.convert(row | {"kind": ActKind[kind], "at": from_datetime(row["at"])}, Act, strict=False)
-    except msgspec.ValidationError as error:
-        return WaitingAct(id=row["id"], shard=row["shard"], act=None, problem=str(error))
-    return WaitingAct(id=row["id"], shard=row["shard"], act=act)
-
-
-def mark_relayed(connection: Connection[Any], acts: Sequence[str], *, now: int) -> None:
-    """These acts are in the log; one that the engine has answered already keeps its answer."""
-    connection.execute(
-        "UPDATE acts SET state = 'relayed', relayed_at = %s WHERE id = ANY(%s::uuid[]) AND state = 'pending'",
-        (to_datetime(now), list(acts)),
-    )
-
-
-def refuse_act(connection: Connection[Any], act: str, refusal: str) -> None:
-    """This act cannot enter the log; its author is shown why."""
-    connection.execute("UPDATE acts SET state = 'refused', refusal = %s WHERE id = %s", (_clean(refusal), act))
-
-
-def waiting_inventory(connection: Connection[Any], limit: int) -> list[tuple[int, bytes]]:
-    """Inventory changes not yet in the log, oldest first, locked: (id, msgpack InventoryDelta)."""
-    rows = connection.execute(
-        "SELECT id, delta FROM inventory_changes WHERE relayed_at IS NULL ORDER BY id LIMIT %s FOR UPDATE", (limit,)
-    ).fetchall()
-    return [(row[0], bytes(row[1])) for row in rows]
-
-
-def mark_inventory_relayed(connection: Connection[Any], changes: Sequence[int], *, now: int) -> None:
-    """These inventory changes are in the log of every shard."""
-    connection.execute(
-        "UPDATE inventory_changes SET relayed_at = %s WHERE id = ANY(%s)", (to_datetime(now), list(changes))
     )

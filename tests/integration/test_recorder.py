@@ -27,6 +27,7 @@ from ingest.errors import Fenced, Unavailable
 from ingest.journal import Entry
 from ingest.message import Act, ActKind, Kind
 from tests.support import decisions as some
+from tests.support.acts import insert_act
 from tests.support.decisions import NOON, log_entry, uid
 from tests.support.memory_log import MemoryJournal
 
@@ -89,7 +90,7 @@ def empty(pool: Pool) -> None:
         connection.execute(f"TRUNCATE {', '.join(COPIED)}, cursors")
         for name in ("c1", "c2"):
             act = Act(id=uid(name), kind=ActKind.ACKNOWLEDGE, author="li", at=NOON, incident=uid("i1"))
-            store.insert_act(connection, shard="main", act=act)
+            insert_act(connection, shard="main", act=act)
 
 
 @given(

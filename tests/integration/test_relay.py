@@ -14,12 +14,13 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from alerts import store
+from alerts import relay_store as store
 from alerts.relay import Relay, announce
 from ingest.database import open_pool
 from ingest.errors import LogFull, Unavailable
 from ingest.inventory import InventoryDelta, Site
 from ingest.message import Act, ActKind, Kind, encode
+from tests.support.acts import insert_act
 from tests.support.decisions import NOON, uid
 from tests.support.memory_log import MemoryJournal
 
@@ -45,7 +46,7 @@ def an_act(name: str, kind: ActKind = ActKind.ACKNOWLEDGE, **changes: Any) -> Ac
 def write(pool: Pool, *acts: Act, shard: str = "main") -> None:
     with pool.connection() as connection:
         for act in acts:
-            store.insert_act(connection, shard=shard, act=act)
+            insert_act(connection, shard=shard, act=act)
 
 
 def write_delta(pool: Pool, site: str) -> bytes:
@@ -88,7 +89,7 @@ def test_acts_that_commit_late_are_not_overlooked(pool: Pool) -> None:
     journal = MemoryJournal()
     relay = Relay({"main": journal}, pool, now)
     with pool.connection() as slow:
-        store.insert_act(slow, shard="main", act=an_act("c1", at=NOON - 9))
+        insert_act(slow, shard="main", act=an_act("c1", at=NOON - 9))
         write(pool, an_act("c2"))
         assert turn(relay, pool) == 1
     assert turn(relay, pool) == 1
@@ -152,14 +153,6 @@ def test_an_act_nobody_can_read_is_refused_with_the_reason(pool: Pool) -> None:
     assert "Expected `object`" in reasons[1]
 
 
-def test_an_act_under_a_key_used_before_is_the_earlier_act(pool: Pool) -> None:
-    with pool.connection() as connection:
-        first = store.insert_act(connection, shard="main", act=an_act("c1"), idempotency_key="k")
-        again = store.insert_act(connection, shard="main", act=an_act("c2"), idempotency_key="k")
-    assert first == again == uid("c1")
-    assert list(states(pool)) == [uid("c1")]
-
-
 def test_inventory_changes_reach_every_shard_in_order_and_byte_for_byte(pool: Pool) -> None:
     journals = {"main": MemoryJournal(), "north": MemoryJournal()}
     deltas = [write_delta(pool, f"s{number}") for number in range(45)]
@@ -197,7 +190,7 @@ def test_the_relay_wakes_for_an_act_and_outlives_a_lost_connection(pool: Pool) -
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            store.insert_act(admin, shard="main", act=an_act("c2"))
+            insert_act(admin, shard="main", act=an_act("c2"))
         eventually(lambda: [act.id for act in acts_in(journal)] == [uid("c1"), uid("c2")])
     finally:
         stop.set()

@@ -50,7 +50,7 @@ class MemoryStream:
         return next((record for record in reversed(self.records) if record.kind == kind), None)
 
     def messages_appended(self) -> int:
-        return self.messages_after(BEGINNING)
+        return sum(record.kind == Kind.MESSAGE for record in self.records)
 
     def messages_after(self, after: int) -> int:
         return sum(record.kind == Kind.MESSAGE and record.offset > after for record in self.records)
