@@ -102,7 +102,7 @@ def start_broker(folder: Path, port: int = 0, *, kind: str = "", settings: dict[
     if kind == "amqtt":
         log.warning(
             "mosquitto is not installed: the embedded broker is amqtt, for demo only (MQTT 3.1.1, about 1,000"
-            " messages/s, queues in memory)",
+            " messages/s, queues in memory, messages on their way to a receiver that is killed are lost)",
             install=INSTALL_LINE,
         )
     return Broker(kind=kind, port=chosen, folder=folder, process=process)

@@ -10,15 +10,13 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from ingest.backoff import Backoff
 from ingest.connection import Connection, Phase
 from ingest.errors import ConfigError, Unavailable
-from ingest.journal import Entry, Stream
+from ingest.journal import Entry, Journal
 from ingest.message import Intake, Kind, Tick, encode
 from ingest.metrics import ReceiverMetrics
 from ingest.mqtt import parse_mqtt_url
@@ -34,22 +32,6 @@ TOGETHER_S = 1.0  #: how long the first connection back waits for the others, so
 log = structlog.get_logger()
 
 
-class Ownership(Protocol):
-    """A role that is ours until released."""
-
-    def release(self) -> None: ...
-
-
-class Journal(Protocol):
-    """What the receiver needs of a shard's log."""
-
-    @property
-    def messages(self) -> Stream: ...
-
-    def own(self, role: str) -> Ownership:
-        """Become the only owner of this role; OperatorError while somebody else is."""
-
-
 class Lane:
     """A connection and how its appends are going."""
 
@@ -61,7 +43,7 @@ class Lane:
 
 
 class Receiver:
-    """The intake of one shard. `folder` keeps a small file about the sessions, beside the log.
+    """The intake of one shard: the journal's. A small file in the journal's folder remembers the sessions.
 
     `sources` are those of this shard. `now` is the wall clock in µs, `monotonic` a clock in s that never jumps.
     """
@@ -70,22 +52,20 @@ class Receiver:
         self,
         *,
         journal: Journal,
-        shard: str,
         sources: Sequence[Source],
         mqtt_url: str,
         client_id: str,
-        folder: Path,
         now: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if problems := connection_problems(sources):
             raise ConfigError(problems)
-        self.shard = shard
+        self.shard = shard = journal.shard
         self._journal = journal
         self._stream = journal.messages
         self._now = now
         self._monotonic = monotonic
-        memory = SessionMemory(folder / f"receiver-{shard}.json")
+        memory = SessionMemory(journal.folder / "receiver.json")
         address = parse_mqtt_url(mqtt_url)
         matcher = Matcher(source.filter for source in sources)
         self._lanes = [

@@ -1,9 +1,10 @@
-"""A log in memory: the contract of ingest.journal.Stream, small, for tests that need no disk."""
+"""A log in memory: the contract of ingest.journal, small, for tests that need no disk."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from ingest.errors import LogFull
 from ingest.journal import BEGINNING, Entry, Record
@@ -70,21 +71,25 @@ class MemoryStream:
 
 
 class Ownership:
+    epoch = 1
+
     def release(self) -> None:
         pass
 
 
 class MemoryJournal:
-    """A shard's log of one MemoryStream, whose roles anybody may own."""
+    """A shard's log of two MemoryStreams, whose roles anybody may own. `folder` is for files beside the log."""
 
-    def __init__(self) -> None:
-        self.stream = MemoryStream()
+    def __init__(self, folder: Path, shard: str = "main") -> None:
+        self.shard = shard
+        self.folder = folder
+        self.messages = MemoryStream()
+        self.decisions = MemoryStream()
         self.owned: list[str] = []
-
-    @property
-    def messages(self) -> MemoryStream:
-        return self.stream
 
     def own(self, role: str) -> Ownership:
         self.owned.append(role)
         return Ownership()
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,326 @@
+"""The receiver against real brokers: mosquitto (MQTT 5) and amqtt (3.1.1)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ingest.broker import Broker, start_broker
+from ingest.errors import ConfigError
+from ingest.journal import BEGINNING, Record
+from ingest.journal_sqlite import SqliteJournal
+from ingest.message import Intake, Kind, Tick, decode_message
+from ingest.receiver import Receiver
+from ingest.sources import Source
+from tests.support.broker import publisher, unique, wait_until
+from tests.support.stream import MemoryJournal
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Running:
+    """A receiver in a thread of this process."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._stop = threading.Event()
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, args=(receiver,))
+        self._thread.start()
+
+    def _run(self, receiver: Receiver) -> None:
+        try:
+            receiver.run(self._stop)
+        except BaseException as error:
+            self._errors.append(error)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the receiver did not stop"
+        assert not self._errors, self._errors
+
+
+class Intaker:
+    """Everything that stays the same from one run of a receiver to the next."""
+
+    def __init__(self, folder: Path, sources: tuple[Source, ...]) -> None:
+        self.journal = MemoryJournal(folder)
+        self.stream = self.journal.messages
+        self.client_id = unique("rx")
+        self.sources = sources
+        self.ahead = 0  #: µs that the wall clock is ahead, to be away for long in no time
+
+    @contextmanager
+    def running(self, url: str) -> Iterator[Running]:
+        running = Running(
+            Receiver(
+                journal=self.journal,
+                sources=self.sources,
+                mqtt_url=url,
+                client_id=self.client_id,
+                now=lambda: time.time_ns() // 1000 + self.ahead,
+            )
+        )
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    def kinds(self) -> list[int]:
+        return [record.kind for record in self.stream.records]
+
+    def payloads(self) -> list[bytes]:
+        return [payload for _, payload in self.stream.messages()]
+
+    def wait_listening(self, *, ticks: int = 1) -> None:
+        wait_until(lambda: self.kinds().count(Kind.TICK) >= ticks, what="a tick")
+
+
+def source(filter_: str, *, urgent: bool = False) -> Source:
+    return Source(filter=filter_, codec="ember-json", shard="main", urgent=urgent)
+
+
+@pytest.fixture
+def topic() -> str:
+    return unique()
+
+
+@pytest.fixture
+def intaker(tmp_path: Path, topic: str) -> Intaker:
+    return Intaker(tmp_path, (source(f"{topic}/a/#"), source(f"{topic}/alarm/#", urgent=True)))
+
+
+@pytest.fixture(params=["mosquitto", "amqtt"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    name = "mosquitto" if request.param == "mosquitto" else "amqtt_broker"
+    found: Broker = request.getfixturevalue(name)
+    return found
+
+
+def numbered(topic: str, count: int) -> list[tuple[str, bytes]]:
+    return [(f"{topic}/a/{number % 7}", b"%d" % number) for number in range(count)]
+
+
+def test_messages_reach_the_log_as_they_were_published(broker: Broker, intaker: Intaker, topic: str) -> None:
+    with intaker.running(broker.url), publisher(broker.url) as client:
+        intaker.wait_listening()
+        client.publish_all(numbered(topic, 300))
+        client.publish(f"{topic}/alarm/x", b"\x00\xff fire", qos=1)
+        client.publish(f"{topic}/a/火", b"", qos=0)
+        wait_until(lambda: len(intaker.payloads()) == 302)
+    found = intaker.stream.messages()
+    ordinary = [(message.topic, payload) for message, payload in found if message.source == f"{topic}/a/#"]
+    assert ordinary == [*numbered(topic, 300), (f"{topic}/a/火", b"")]
+    assert [(m.topic, p) for m, p in found if m.source != f"{topic}/a/#"] == [(f"{topic}/alarm/x", b"\x00\xff fire")]
+    if broker.kind == "mosquitto":  # amqtt raises every message to the QoS of the subscription
+        assert [message.qos for message, _ in found].count(0) == 1
+    assert len({message.connection for message, _ in found}) == 2
+    assert not any(message.backlog or message.dup for message, _ in found)
+    assert intaker.journal.owned == ["receiver"]
+
+
+def test_what_was_published_while_away_arrives(broker: Broker, intaker: Intaker, topic: str) -> None:
+    with intaker.running(broker.url):
+        intaker.wait_listening()
+    with publisher(broker.url) as client:
+        client.publish_all(numbered(topic, 250))
+    with intaker.running(broker.url):
+        wait_until(lambda: len(intaker.payloads()) == 250)
+    assert [(message.topic, payload) for message, payload in intaker.stream.messages()] == numbered(topic, 250)
+    assert not any(message.backlog for message, _ in intaker.stream.messages()), "away for less than 10 s"
+
+
+def test_a_long_absence_is_an_intake_record_and_its_messages_are_backlog(
+    broker: Broker, intaker: Intaker, topic: str
+) -> None:
+    with intaker.running(broker.url):
+        intaker.wait_listening()
+    last_tick = intaker.stream.records[-1].at
+    with publisher(broker.url) as client:
+        client.publish_all(numbered(topic, 120))
+        intaker.ahead = 3_600_000_000
+        before = len(intaker.stream.records)
+        with intaker.running(broker.url):
+            wait_until(lambda: len(intaker.payloads()) == 120)
+            intaker.wait_listening(ticks=2)
+            client.publish(f"{topic}/a/x", b"new")
+            wait_until(lambda: len(intaker.payloads()) == 121)
+    first = intaker.stream.records[before]
+    assert first.kind == Kind.INTAKE, "the absence is stated before anything that was heard after it"
+    intake = msgspec.msgpack.decode(first.value, type=Intake)
+    assert (intake.down_at, intake.reason) == (last_tick, "started")
+    assert intake.up_at - intake.down_at >= 3_600_000_000
+    flags = [message.backlog for message, _ in intaker.stream.messages()]
+    assert flags == [True] * 120 + [False]
+
+
+def test_ticks_carry_the_listening_time(mosquitto: Broker, intaker: Intaker) -> None:
+    started = time.monotonic()
+    with intaker.running(mosquitto.url):
+        intaker.wait_listening(ticks=4)
+        took = time.monotonic() - started
+    assert set(intaker.kinds()) == {Kind.TICK}
+    listened = [msgspec.msgpack.decode(record.value, type=Tick).listened for record in intaker.stream.records]
+    assert listened[0] == 0
+    assert all(1_000_000 <= each <= 2_000_000 for each in listened[1:])
+    assert sum(listened) <= took * 1_000_000 + 100_000
+
+
+def test_without_a_broker_there_are_no_ticks_and_stopping_is_prompt(intaker: Intaker) -> None:
+    started = time.monotonic()
+    with intaker.running("mqtt://127.0.0.1:1"):
+        time.sleep(1.2)  # longer than a tick
+    assert intaker.kinds() == []
+    assert time.monotonic() - started < 3.5
+
+
+def test_nothing_is_acknowledged_before_it_is_in_the_log(mosquitto: Broker, intaker: Intaker, topic: str) -> None:
+    with publisher(mosquitto.url) as client:
+        with intaker.running(mosquitto.url):
+            intaker.wait_listening()
+            intaker.stream.refuses = True
+            client.publish_all(numbered(topic, 60))
+            client.publish(f"{topic}/alarm/1", b"fire")
+            wait_until(lambda: intaker.payloads() == [b"fire"], what="the urgent message in the reserve")
+            ticks = intaker.kinds().count(Kind.TICK)
+            time.sleep(1.5)  # longer than a tick
+            assert intaker.kinds().count(Kind.TICK) == ticks, "who cannot append does not listen"
+        assert intaker.payloads() == [b"fire"]
+        intaker.stream.refuses = False
+        with intaker.running(mosquitto.url):
+            wait_until(lambda: len(intaker.payloads()) >= 61)
+    assert [payload for payload in intaker.payloads() if payload != b"fire"] == [p for _, p in numbered(topic, 60)]
+
+
+def test_when_the_log_takes_messages_again_the_receiver_goes_on(broker: Broker, intaker: Intaker, topic: str) -> None:
+    with intaker.running(broker.url), publisher(broker.url) as client:
+        intaker.wait_listening()
+        intaker.stream.refuses = True
+        client.publish_all(numbered(topic, 1200))
+        time.sleep(0.3)  # some refusals
+        intaker.stream.refuses = False
+        wait_until(lambda: len(intaker.payloads()) == 1200)
+        wait_until(lambda: Kind.INTAKE in intaker.kinds())
+    assert intaker.payloads() == [payload for _, payload in numbered(topic, 1200)]
+
+
+def test_filters_that_are_no_longer_configured_are_dropped(broker: Broker, tmp_path: Path, topic: str) -> None:
+    intaker = Intaker(tmp_path, (source(f"{topic}/a/#"), source(f"{topic}/old/#")))
+    with intaker.running(broker.url):
+        intaker.wait_listening()
+    with publisher(broker.url) as client:
+        client.publish(f"{topic}/old/1", b"queued under the old configuration")
+        intaker.sources = (source(f"{topic}/a/#"),)
+        with intaker.running(broker.url):
+            wait_until(lambda: len(intaker.payloads()) == 1)
+            intaker.wait_listening(ticks=2)
+            client.publish(f"{topic}/old/2", b"nobody wants it")
+            client.publish(f"{topic}/a/1", b"wanted")
+            wait_until(lambda: b"wanted" in intaker.payloads())
+    assert intaker.payloads() == [b"queued under the old configuration", b"wanted"]
+    assert intaker.stream.messages()[0][0].source == "", "no source claims it, and it is kept"
+
+
+def test_filters_of_two_connections_that_overlap_are_refused_at_the_start(tmp_path: Path, topic: str) -> None:
+    intaker = Intaker(tmp_path, (source(f"{topic}/#"), source(f"{topic}/alarm", urgent=True)))
+    with pytest.raises(ConfigError, match="can match the same topic"), intaker.running("mqtt://127.0.0.1:1"):
+        pass
+
+
+def test_after_a_restart_of_the_broker_it_subscribes_again(
+    mosquitto: Broker, tmp_path_factory: pytest.TempPathFactory, intaker: Intaker, topic: str
+) -> None:
+    """Even when the broker has forgotten the session."""
+    del mosquitto  # it is installed
+    with ExitStack() as stack:
+        first = stack.enter_context(start_broker(tmp_path_factory.mktemp("broker"), kind="mosquitto"))
+        stack.enter_context(intaker.running(first.url))
+        intaker.wait_listening()
+        with publisher(first.url) as client:
+            client.publish(f"{topic}/a/1", b"round 0")
+        wait_until(lambda: intaker.payloads() == [b"round 0"])
+        first.kill()
+        second = start_broker(tmp_path_factory.mktemp("broker"), first.port, kind="mosquitto")
+        stack.callback(second.stop)
+        wait_until(lambda: Kind.INTAKE in intaker.kinds())
+        with publisher(second.url) as client:
+            client.publish(f"{topic}/a/1", b"round 1")
+        wait_until(lambda: len(intaker.payloads()) == 2)
+    assert intaker.payloads() == [b"round 0", b"round 1"]
+    intake = next(record for record in intaker.stream.records if record.kind == Kind.INTAKE)
+    assert "started" not in msgspec.msgpack.decode(intake.value, type=Intake).reason
+
+
+def start_child(url: str, client_id: str, filter_: str, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.receiver_child", url, client_id, filter_, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_nothing_is_lost_when_the_receiver_is_killed_in_mid_stream(
+    mosquitto: Broker, tmp_path: Path, topic: str
+) -> None:
+    """amqtt drops what is in flight when a client goes away, so this is asked of mosquitto alone."""
+    count, client_id = 6000, unique("rx")
+    journal = SqliteJournal(tmp_path, "main")
+    child = start_child(mosquitto.url, client_id, f"{topic}/#", tmp_path)
+    try:
+        wait_until(lambda: journal.messages.last(Kind.TICK), what="a first tick")
+        with publisher(mosquitto.url) as client:
+            messages = numbered(topic, count)
+            sender = threading.Thread(target=client.publish_all, args=(messages,))
+            sender.start()
+            for enough in (count // 6, count // 3):
+                wait_until(partial(_more_than, enough, journal), what="some messages")
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+                child = start_child(mosquitto.url, client_id, f"{topic}/#", tmp_path)
+            sender.join()
+            wait_until(lambda: {payload for _, payload in messages} <= set(_payloads(journal)), seconds=30)
+    finally:
+        child.terminate()
+        child.wait()
+    assert child.returncode == 0
+    first_seen: dict[str, list[int]] = {}
+    for record in _messages(journal):
+        numbers = first_seen.setdefault(decode_message(record.meta).topic, [])
+        if int(record.value) not in numbers:
+            numbers.append(int(record.value))
+    assert all(numbers == sorted(numbers) for numbers in first_seen.values()), "in order for each device"
+    assert sum(map(len, first_seen.values())) == count
+    assert (
+        len(
+            [record for record in journal.messages.read(BEGINNING, 99, control_only=True) if record.kind == Kind.INTAKE]
+        )
+        == 2
+    )
+    journal.close()
+
+
+def _more_than(enough: int, journal: SqliteJournal) -> bool:
+    return journal.messages.messages_appended() > enough
+
+
+def _messages(journal: SqliteJournal) -> list[Record]:
+    return [record for record in journal.messages.read(BEGINNING, 100_000) if record.kind == Kind.MESSAGE]
+
+
+def _payloads(journal: SqliteJournal) -> list[bytes]:
+    return [record.value for record in _messages(journal)]

@@ -1,0 +1,30 @@
+"""A receiver as a process of its own, to be killed: python -m tests.support.receiver_child URL CLIENT FILTER FOLDER."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from ingest.journal_sqlite import SqliteJournal
+from ingest.receiver import Receiver
+from ingest.sources import Source
+
+
+def main(url: str, client_id: str, filter_: str, folder: Path) -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    receiver = Receiver(
+        journal=SqliteJournal(folder, "main"),
+        sources=(Source(filter=filter_, codec="ember-json", shard="main"),),
+        mqtt_url=url,
+        client_id=client_id,
+        now=lambda: time.time_ns() // 1000,
+    )
+    receiver.run(stop)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))
