@@ -317,7 +317,7 @@ class Dispatcher:
             centre=centre,
             state=change.state if change else IncidentState.OPEN,
             opened_at=moment(tell.opened_at),
-            url=f"{self._public_url}/incidents/{tell.incident}" if self._public_url else "",
+            url=f"{self._public_url}/#/incidents/{tell.incident}" if self._public_url else "",
         )
 
     def _heed(self, act: Act) -> None:

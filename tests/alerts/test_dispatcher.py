@@ -105,7 +105,7 @@ def test_a_tell_reaches_the_team_of_the_area_with_everything_it_needs_to_know(ri
             "centre": "c1",
             "state": "open",
             "opened_at": moment(began),
-            "url": "http://127.0.0.1:8080/incidents/i1",
+            "url": "http://127.0.0.1:8080/#/incidents/i1",
         },
         "alerts": [
             {
