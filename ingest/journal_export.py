@@ -85,7 +85,8 @@ def export_journal(journal: Journal, path: Path, *, extras: Mapping[str, bytes] 
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     extras = extras or {}
     try:
-        with gzip.open(draft, "wb", compresslevel=5) as packed:
+        # without name and time: the same log gives the same file
+        with open(draft, "wb") as raw, gzip.GzipFile("", "wb", 5, raw, mtime=0) as packed:
             file = cast(BinaryIO, packed)
             file.write(MAGIC)
             _put(file, msgspec.msgpack.encode(_Header(format=FORMAT, shard=journal.shard, extras=list(extras))))

@@ -147,7 +147,12 @@ def test_a_path_longer_than_a_socket_name_may_be_works(tmp_path: Path) -> None:
     folder.mkdir()
     waiter, ringer = Bell(folder, "messages"), Bell(folder, "messages")
     rung = threading.Event()
-    timer = threading.Timer(0.05, lambda: (rung.set(), ringer.ring()))
+
+    def ring() -> None:
+        rung.set()
+        ringer.ring()
+
+    timer = threading.Timer(0.05, ring)
     timer.start()
     assert waiter.wait(rung.is_set, 10)
     timer.join()

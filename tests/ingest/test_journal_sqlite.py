@@ -361,10 +361,14 @@ def test_a_damaged_foreign_or_newer_file_is_named(reopen: Open, tmp_path: Path, 
     journal.close()
     path = journal.folder / "messages" / f"{0:020d}.db"
     damage(path)
-    for act in (
-        lambda log: log.messages.read(BEGINNING, 10),
-        lambda log: log.messages.append([message()], now=1),
-    ):
+
+    def reads(log: SqliteJournal) -> object:
+        return log.messages.read(BEGINNING, 10)
+
+    def appends(log: SqliteJournal) -> object:
+        return log.messages.append([message()], now=1)
+
+    for act in (reads, appends):
         with pytest.raises(OperatorError) as caught:
             act(reopen())
         assert str(path) in str(caught.value)
