@@ -14,7 +14,9 @@ UNRECORDED = Counter(
 )
 RECORDER_RETRIES = Counter("emberwatch_alerts_recorder_retries_total", "Batches tried again, the database being away")
 RECORDER_LAG = Gauge(
-    "emberwatch_alerts_recorder_lag_seconds", "Age of the newest decision copied, at its copying; 0 when none waits"
+    "emberwatch_alerts_recorder_lag_seconds",
+    "Age of the newest decision copied, at its copying; 0 when none waits",
+    ["shard"],
 )
 RELAYED = Counter("emberwatch_alerts_relayed_total", "What the relay carried from the database into the log", ["what"])
 RELAY_RETRIES = Counter("emberwatch_alerts_relay_retries_total", "Passes tried again, database or log being away")

@@ -66,6 +66,7 @@ class Recorder:
         self._shard = shard
         self._pool = pool
         self._now = now
+        self._lag = metrics.RECORDER_LAG.labels(shard)
         self._epoch = 0
         self._cursor: int | None = None  # None: ask the database, which may know better than we do
         self._durable = BEGINNING
@@ -111,7 +112,7 @@ class Recorder:
         if self._durable < self._cursor and self._now() - self._durable_at >= CURSOR_EVERY:
             self._commit([], self._cursor)
         if not records:
-            metrics.RECORDER_LAG.set(0)
+            self._lag.set(0)
         return bool(records)
 
     def _take_over(self) -> int:
@@ -149,7 +150,7 @@ class Recorder:
             return
         for record, _ in words:
             metrics.RECORDED.labels(Kind(record.kind).name.lower()).inc()
-        metrics.RECORDER_LAG.set(max(0, self._now() - records[-1].at) / SECOND)
+        self._lag.set(max(0, self._now() - records[-1].at) / SECOND)
 
     def _commit(self, planned: Sequence[store.Statement], offset: int) -> None:
         """These statements and the cursor, all or nothing."""
