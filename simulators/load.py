@@ -162,10 +162,10 @@ class Generator:
 
     def _drain(self) -> None:
         """Wait for what is not acknowledged yet, as long as any acknowledgement comes."""
-        left, deadline = -1, self._now() + PATIENCE
-        while (waiting := sum(wire.waiting for wire in self._wires)) and self._now() < deadline:
+        left, deadline = -1, 0
+        while (waiting := sum(wire.waiting for wire in self._wires)) and (waiting != left or self._now() < deadline):
             if waiting != left:
-                left, deadline = waiting, self._now() + PATIENCE
+                left, deadline = waiting, self._now() + (SECOND if self._stop.is_set() else PATIENCE)
             self._listen(TICK)
 
     def _report(self, total: int, offered_s: float) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from simulators.options import Broker
 
 #: Waiting this long without any acknowledgement, the broker is taken for gone.
 PATIENCE_S = 60.0
+PROTOCOLS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
 _ANSWER_S = 5.0
 
 
@@ -44,7 +46,9 @@ class Publisher:
         window: int = 200,
         will: Will | None = None,
         patience_s: float = PATIENCE_S,
+        protocols: Sequence[MQTTProtocolVersion] = PROTOCOLS,
     ) -> None:
+        self.protocols = protocols  #: to try in this order; once connected, the one that worked
         self.acknowledged = 0
         self.refused: dict[str, int] = {}
         self._broker = broker
@@ -93,18 +97,18 @@ class Publisher:
         return True
 
     def _connect(self, client_id: str, will: Will | None) -> Client:
-        for protocol in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
+        attempt = _Attempt()
+        for protocol in self.protocols:
             attempt = _Attempt()
             client = self._client_for(client_id, protocol, will, attempt)
             try:
                 client.connect(self._broker.host, self._broker.port, keepalive=30)
             except OSError as error:
                 raise Unavailable(_no_connection(self._broker, error)) from None
-            client.loop_start()
-            if attempt.answered.wait(_ANSWER_S) and not attempt.refusal:
+            if attempt.let_in(client):
+                self.protocols = (protocol,)
+                client.loop_start()
                 return client
-            client.disconnect()
-            client.loop_stop()
         what = attempt.refusal or f"no answer within {_ANSWER_S:.0f} s; is it an MQTT broker?"
         raise Unavailable(f"{self._broker}: the broker did not let us in: {what}")
 
@@ -132,7 +136,6 @@ class Publisher:
         else:
             self._window = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
             attempt.connected = True
-        attempt.answered.set()
 
     def _on_publish(self, _client: Client, _data: Any, _mid: int, reason: Any, _properties: Any) -> None:
         with self._changed:
@@ -147,15 +150,20 @@ class _Attempt:
     """What became of one way to connect."""
 
     def __init__(self) -> None:
-        self.answered = threading.Event()
         self.connected = False
         self.refusal = ""
+
+    def let_in(self, client: Client) -> bool:
+        """Wait for the broker's answer. In this thread: paho's own would try again at once."""
+        deadline = time.monotonic() + _ANSWER_S
+        while not self.connected and not self.refusal and time.monotonic() < deadline:
+            client.loop(0.1)
+        return self.connected
 
 
 def _on_disconnect(_client: Client, attempt: _Attempt, _flags: Any, reason: Any, _properties: Any) -> None:
     if not attempt.connected:
         attempt.refusal = attempt.refusal or f"closed the connection ({str(reason).lower()})"
-        attempt.answered.set()
 
 
 def _no_connection(broker: Broker, error: OSError) -> str:

@@ -99,16 +99,24 @@ class Wire:
         broker = self._broker
         try:
             plain = socket.create_connection((broker.host, broker.port), timeout=5.0)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls = ssl.create_default_context() if broker.tls else None
-            wire = tls.wrap_socket(plain, server_hostname=broker.host) if tls else plain
-            hello = connect(client_id=client_id, keepalive_s=KEEPALIVE_S, user=broker.user, password=broker.password)
-            wire.sendall(hello)
-            answer = wire.recv(4)
         except OSError as error:
             what = (error.strerror or str(error)).lower()
             raise Unavailable(f"{broker}: {what}; start a broker there or name another with --broker") from None
+        try:
+            return self._introduce(plain, client_id)
+        except OSError as error:
+            plain.close()
+            what = (error.strerror or str(error)).lower()
+            raise Unavailable(f"{broker}: the broker did not let us in: {what}; is it an MQTT broker?") from None
+
+    def _introduce(self, plain: socket.socket, client_id: str) -> socket.socket:
+        broker = self._broker
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tls = ssl.create_default_context() if broker.tls else None
+        wire = tls.wrap_socket(plain, server_hostname=broker.host) if tls else plain
+        wire.sendall(connect(client_id=client_id, keepalive_s=KEEPALIVE_S, user=broker.user, password=broker.password))
+        answer = wire.recv(4)
         if answer[:1] != b"\x20" or answer[3:4] != b"\x00":
-            raise Unavailable(f"{broker}: the broker did not let us in (answer {answer.hex(' ') or 'none'})")
+            raise ConnectionError(f"it answered {answer.hex(' ') or 'nothing'}")
         wire.setblocking(False)
         return wire

@@ -8,7 +8,7 @@ import threading
 import msgspec
 
 from simulators.options import Broker
-from simulators.publisher import PATIENCE_S, Publisher, Will
+from simulators.publisher import PATIENCE_S, PROTOCOLS, Publisher, Will
 from simulators.wire import Outgoing, status
 
 #: Each gateway and each head without one has a connection of its own, up to so many; more share these.
@@ -65,4 +65,5 @@ class Wires:
             name=f"town-{speaker.device}",
             will=Will(topic=offline.topic, payload=offline.payload),
             patience_s=float("inf"),
+            protocols=self._publishers[0].protocols if self._publishers else PROTOCOLS,  # ask but once
         )
