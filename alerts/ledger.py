@@ -14,7 +14,7 @@ import msgspec
 from psycopg import Connection
 
 from alerts.decisions import Progress, progress_of
-from alerts.ledger_store import ShardFigures, ledger_figures
+from alerts.ledger_store import ShardFigures, ledger_figures, shards_with_books
 from ingest.errors import BelowFloor
 from ingest.journal import Stream
 from ingest.message import Kind
@@ -105,11 +105,14 @@ class LogFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 def ledger(journals: Mapping[str, Journal], connection: Connection[Any]) -> Ledger:
     """The books of these shards; `connection` must not be in a transaction. Works while everything runs."""
+    with connection.transaction():
+        strangers = [shard for shard in shards_with_books(connection) if shard not in journals]
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(_PAUSE_SECONDS)
         figures = ledger_figures(connection, list(journals))
-        books, problems = [], []
+        books = []
+        problems = [f"{shard}: in the database, but it has no log here" for shard in strangers]
         for shard, journal in journals.items():
             log = log_figures(journal, figures[shard])
             books.append(shard_books(figures[shard], log))

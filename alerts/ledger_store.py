@@ -61,6 +61,11 @@ SELECT (SELECT count(*) FROM batches WHERE shard = %(shard)s) AS batched,
     (SELECT count(*) FROM unrecorded WHERE shard = %(shard)s) AS unrecorded"""
 
 
+def shards_with_books(connection: Connection[Any]) -> list[str]:
+    """Every shard that a reader of its log has left a cursor for."""
+    return [row[0] for row in connection.execute("SELECT DISTINCT shard FROM cursors ORDER BY shard").fetchall()]
+
+
 def ledger_figures(connection: Connection[Any], shards: Sequence[str]) -> dict[str, ShardFigures]:
     """The figures of these shards at one moment. `connection` must not be in a transaction."""
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:

@@ -235,6 +235,11 @@ def test_shards_are_summed_and_listed_and_a_fault_names_its_shard(system: System
     assert "shard north" in text
 
 
+def test_a_shard_whose_log_is_gone_is_named(system: System) -> None:
+    books = ledger({}, system.connection)
+    assert books.imbalances == ("main: in the database, but it has no log here",)
+
+
 def test_a_running_system_is_never_called_unbalanced(system: System) -> None:
     stop = threading.Event()
     counts = dict(OUTCOMES)
