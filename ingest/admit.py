@@ -183,11 +183,13 @@ def admit(record: LogRecord, memory: Memory) -> Admission:
         decoded = route.decode(message, payload, route.source, route.memory)
     except Undecodable as error:
         return _set_aside(Reason.UNDECODABLE, str(error), message, payload, route.source)
-    telling = [item for item in decoded.observations if item.values or item.states]
-    if not telling:
+    items = decoded.observations
+    if len(items) != 1 or not (items[0].values or items[0].states):
+        items = tuple(item for item in items if item.values or item.states)
+    if not items:
         return _NO_READING
     arrival = _Arrival(message, payload, record.at, route, memory)
-    return _judge_one(telling[0], arrival) if len(telling) == 1 else _judge(telling, arrival)
+    return _judge_one(items[0], arrival) if len(items) == 1 else _judge(items, arrival)
 
 
 _NO_READING = Admission(outcome=Outcome.NO_READING)
@@ -244,11 +246,11 @@ def _judge_one(item: Observation, arrival: _Arrival) -> Admission:
     key = (found.site, found.id)
     if _seen(item, key, arrival, alone=True):
         return _ONE_DUPLICATE
-    at, late = _times([item], key, arrival)[0]
+    at, late = _time_alone(item, key, arrival)
     return Admission(outcome=Outcome.STORED, readings=(_reading(item, key, at, late, arrival.at),))
 
 
-def _judge(items: list[Observation], arrival: _Arrival) -> Admission:
+def _judge(items: tuple[Observation, ...], arrival: _Arrival) -> Admission:
     refusals: list[_Refusal] = []
     groups: dict[Key, list[int]] = {}
     for index, item in enumerate(items):
@@ -262,7 +264,7 @@ def _judge(items: list[Observation], arrival: _Arrival) -> Admission:
         group = [items[index] for index in indexes]
         new = [not _seen(item, key, arrival, alone=len(group) == 1) for item in group]
         if any(new):
-            whens = _times(group, key, arrival)
+            whens = [_time_alone(group[0], key, arrival)] if len(group) == 1 else _times(group, key, arrival)
             for index, item, is_new, (at, late) in zip(indexes, group, new, whens, strict=True):
                 if is_new:
                     readings[index] = _reading(item, key, at, late, arrival.at)
@@ -352,16 +354,21 @@ def _is_repeat(item: Observation, key: Key, arrival: _Arrival, *, is_last: bool,
     return is_last or not fire_states(item)  # alarm, normal, alarm again: a second fire is never a duplicate
 
 
+def _time_alone(item: Observation, key: Key, arrival: _Arrival) -> tuple[int, Lateness | None]:
+    """Corrected time and lateness of a device's only observation in this message."""
+    if arrival.route.observed or arrival.held or item.historical:
+        return _times([item], key, arrival)[0]
+    stated, received = item.observed_at, arrival.at
+    return (received if stated is None else arrival.memory.clocks.live(key, stated, received)), None
+
+
 def _times(group: list[Observation], key: Key, arrival: _Arrival) -> list[tuple[int, Lateness | None]]:
-    """Corrected time and lateness of each observation of one device in this message."""
+    """Corrected time and lateness of each of a device's observations, which it or the broker stored."""
     received = arrival.at
     if arrival.route.observed:
         return [(observed(item.observed_at, received), None) for item in group]
-    clocks = arrival.memory.clocks
-    if len(group) == 1 and not arrival.held and not group[0].historical:
-        stated = group[0].observed_at
-        return [(received if stated is None else clocks.live(key, stated, received), None)]
     stamps = [item.observed_at for item in group if item.observed_at is not None and not item.historical]
+    clocks = arrival.memory.clocks
     shift = clocks.stored(key, stamps, received, held=arrival.held) if stamps else None
     return [_stored_time(item, shift, arrival) for item in group]
 
