@@ -14,11 +14,13 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
+from alerts.alert import SignalClass
 from alerts.incident import INTAKE_SITE, Audience, IncidentState, TellReason, blind_incident_id, tell_id
 from alerts.outbox import DeliveryOutcome, Outbox, Page, page_id, receipt_id
 from alerts.payload import moment
 from ingest.errors import OperatorError
 from ingest.inventory import Area, Centre, InventoryDelta, Site
+from ingest.journal import Entry
 from ingest.message import Act, ActKind, Intake, Kind, encode
 from ingest.readings import SECOND
 from ingest.sources import Clock
@@ -165,6 +167,19 @@ def test_the_same_tell_twice_is_one_page(rig: Rig, collector: Collector) -> None
     assert len(collector.arrivals()) == 2
 
 
+def test_a_tell_seen_before_makes_no_page_for_another_team_either(rig: Rig, collector: Collector) -> None:
+    same = tell("i1")
+    rig.decide(same)
+    with rig.running() as dispatcher:
+        collector.wants(1, within=5)
+        rig.control(Kind.TEAMS, teams_for(collector.url).replace("north", "elsewhere").encode())
+        until(lambda: dispatcher.known.teams.default_team == "elsewhere")
+        rig.decide(same, tell("i2"))
+        collector.wants(2, within=5)
+        until(settled(rig, 2))
+    assert [page.target for page in rig.copied()[0]] == ["north", "elsewhere"]
+
+
 def test_a_channel_that_fails_is_tried_again_until_it_takes_the_page(rig: Rig, collector: Collector) -> None:
     collector.then(Behaviour(status=500), Behaviour(status=429, headers={"Retry-After": "1"}))
     rig.decide(tell("i1"))
@@ -243,8 +258,6 @@ channels:
 
 
 def test_a_fire_goes_before_what_waits_on_the_same_channel(rig: Rig, collector: Collector) -> None:
-    from alerts.alert import SignalClass
-
     collector.otherwise = Behaviour(delay_s=0.05)
     rig.decide(*(tell(f"f{number}", signal_class=SignalClass.FAULT) for number in range(20)), tell("fire"))
     with rig.running():
@@ -377,8 +390,6 @@ def test_only_one_dispatcher_may_run_for_a_shard(rig: Rig) -> None:
 
 
 def test_an_unreadable_decision_stops_nothing(rig: Rig, collector: Collector) -> None:
-    from ingest.journal import Entry
-
     before = metric("dispatcher_unreadable_total")
     rig.journal.decisions.append([Entry(Kind.TELL, value=b"\xc1")], now=wall())
     rig.decide(tell("i1"))
@@ -463,18 +474,6 @@ def test_a_fresh_tick_keeps_us_calm_and_so_does_a_clock_that_was_set_back(rig: R
         rig.decide(tell("i1"))
         collector.wants(1, within=5)
         time.sleep(0.2)  # ten looks
-    assert collector.unexpected() == []
-
-
-def test_a_tick_that_comes_after_a_machine_slept_keeps_us_calm(rig: Rig, collector: Collector) -> None:
-    ahead = [0]
-    rig.tick(wall())
-    with rig.running(now=lambda: wall() + ahead[0], look_every_s=0.2):
-        rig.decide(tell("i1"))
-        collector.wants(1, within=5)
-        ahead[0] = 7200 * SECOND
-        rig.tick(wall() + ahead[0])
-        time.sleep(1.0)  # five looks
     assert collector.unexpected() == []
 
 
@@ -575,6 +574,17 @@ def test_an_attempt_is_made_by_one_only(outbox: Outbox) -> None:
     outbox.create(page("p"), b"", position=1, told_at=0)
     assert outbox.begin("p", now=6) is not None
     assert outbox.begin("p", now=6) is None
+    assert outbox.waiting() == []
+
+
+def test_an_incident_closed_during_an_attempt_is_not_tried_again(outbox: Outbox) -> None:
+    outbox.create(page("p"), b"", position=1, told_at=0)
+    outbox.begin("p", now=6)
+    assert outbox.note_incident(change("i1", IncidentState.CLOSED), position=2, now=7) == []
+    receipt = outbox.finish(
+        "p", number=1, outcome=DeliveryOutcome.RETRY, final=False, detail="HTTP 503", due_at=9, now=8
+    )
+    assert (receipt.final, receipt.detail) == (True, "HTTP 503; not sent again: its incident was closed")
     assert outbox.waiting() == []
 
 
