@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 
 import msgspec
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from simulators.options import Broker
-from simulators.publisher import PATIENCE_S, PROTOCOLS, Publisher, Will
+from simulators.publisher import PATIENCE_S, Publisher, Will
 from simulators.wire import Outgoing, status
 
 #: Each gateway and each head without one has a connection of its own, up to so many; more share these.
@@ -34,9 +36,11 @@ class Wires:
 
     def connect(self, speakers: list[Speaker], *, at: int) -> None:
         """Open the connections; Unavailable when the broker is not there."""
+        scout = Publisher(broker=self._broker, stop=self._stop, name="town")  # amqtt never answers MQTT 5 with a will
+        scout.close()
         for number, speaker in enumerate(speakers):
             if number < MAX_CONNECTIONS:
-                self._publishers.append(self._open(speaker, at))
+                self._publishers.append(self._open(speaker, at, scout.protocols))
             publisher = self._publishers[number % MAX_CONNECTIONS]
             self._of_device[speaker.site, speaker.device] = publisher
             self._of_site.setdefault(speaker.site, publisher)
@@ -57,7 +61,7 @@ class Wires:
             with contextlib.suppress(OSError):
                 publisher.close()
 
-    def _open(self, speaker: Speaker, at: int) -> Publisher:
+    def _open(self, speaker: Speaker, at: int, protocols: Sequence[MQTTProtocolVersion]) -> Publisher:
         offline = status(site=speaker.site, device=speaker.device, at=at, online=False)
         return Publisher(
             broker=self._broker,
@@ -65,5 +69,5 @@ class Wires:
             name=f"town-{speaker.device}",
             will=Will(topic=offline.topic, payload=offline.payload),
             patience_s=float("inf"),
-            protocols=self._publishers[0].protocols if self._publishers else PROTOCOLS,  # ask but once
+            protocols=protocols,
         )
