@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from ingest.admit import Memory, Outcome, Reason, admit
-from ingest.codecs.contract import PAYLOAD_LIMIT
+from ingest.codecs import CODECS
+from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.inventory import Device, InventoryDelta
 from ingest.message import Message
-from ingest.readings import Lateness
-from ingest.sources import parse_sources
+from ingest.readings import Lateness, Observation
+from ingest.sources import Source, parse_sources
 from tests.support.admission import ALARM, START, TELEMETRY, Desk, micros, record, stamp
 
 GATEWAY = "ember/v1/shed/telemetry"
@@ -367,3 +370,18 @@ def test_admit_takes_any_record_with_a_time_headers_and_a_value(desk: Desk) -> N
     message = Message(topic=TELEMETRY, source="ember/v1/+/+/telemetry", received_at=START)
     said = admit(record(message, b'{"temperature":20}', START), desk.memory)
     assert said.readings[0].late is not Lateness.BACK_FILL and said.outcome is Outcome.STORED
+
+
+def test_what_a_codec_remembers_is_dumped_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counting(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
+        heard = memory["heard"] = cast(int, memory.get("heard", 0)) + 1
+        return Decoded(observations=(Observation(device="d1", site="shed", values={"co": float(heard)}),))
+
+    monkeypatch.setitem(CODECS, "ember-json", counting)
+    desk.memory.apply_sources(desk.sources)
+    assert desk.hear(TELEMETRY, {}, at=0).readings[0].values == {"co": 1}
+    loaded = Memory.load(desk.memory.dump())
+    assert admit(desk.records[-1], loaded).readings[0].values == {"co": 2}
+    assert desk.hear(TELEMETRY, {}, at=1).readings[0].values == {"co": 2}
+    desk.memory.apply_sources(desk.sources)  # and new sources do not make it forget
+    assert desk.hear(TELEMETRY, {}, at=2).readings[0].values == {"co": 3}

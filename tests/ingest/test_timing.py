@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from ingest.admit import Admission, Outcome
-from ingest.readings import DAY, SECOND, Lateness, to_datetime
+from ingest.codecs import CODECS
+from ingest.codecs.contract import CodecMemory, Decoded
+from ingest.message import Message
+from ingest.readings import DAY, SECOND, Lateness, Observation, to_datetime
+from ingest.sources import Source
 from tests.support.admission import ALARM, START, TELEMETRY, Desk, micros, seconds, stamp
 
 YEARS = 9 * 365 * 86_400
@@ -229,6 +233,25 @@ def test_a_backlog_uses_the_skew_that_is_known(desk: Desk) -> None:
     desk.hear(TELEMETRY, {"ts": stamp(-YEARS), "co": 1}, at=0)
     said = desk.hear(TELEMETRY, {"ts": stamp(10 - YEARS), "co": 1}, at=5000, backlog=True)
     assert when(said) == [(10, BACKLOG)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_calls_itself_history_keeps_its_time_however_old(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    def history(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
+        times = [stamp(-YEARS), *([] if alone else [stamp(YEARS), None])]
+        micros_ = [None if time is None else round(time * SECOND) for time in times]
+        items = [
+            Observation(device="d1", site="shed", observed_at=at, values={"co": 1}, historical=True) for at in micros_
+        ]
+        return Decoded(observations=tuple(items))
+
+    monkeypatch.setitem(CODECS, "ember-json", history)
+    desk.memory.apply_sources(desk.sources)
+    expected = [(-YEARS, Lateness.HISTORICAL), (0, Lateness.HISTORICAL), (0, Lateness.HISTORICAL)]
+    assert when(desk.hear(TELEMETRY, {}, at=0)) == expected[: 1 if alone else 3]
+    assert not desk.memory.clocks.wrong
 
 
 # --- recordings --------------------------------------------------------------------------------------------------
