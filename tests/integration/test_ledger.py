@@ -263,6 +263,21 @@ def test_a_running_system_is_never_called_unbalanced(system: System) -> None:
     assert seen[-1].messages.received > seen[0].messages.received
 
 
+def test_a_log_that_grows_between_any_two_counts_is_not_called_unbalanced(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = system.journal.messages
+    count = stream.messages_appended
+
+    def grow_and_count() -> int:
+        stream.append([a_message()], now=NOON)
+        return count()
+
+    monkeypatch.setattr(stream, "messages_appended", grow_and_count)
+    assert system.problems() == []
+    assert system.books().messages.waiting > 0
+
+
 def move(connection: Connection[Any], offset: int, stored: int) -> None:
     connection.execute(
         "UPDATE cursors SET log_offset = %s, counts = jsonb_set(counts, '{stored}', %s::text::jsonb)"
