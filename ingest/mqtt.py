@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -84,6 +85,19 @@ def tls_context(address: BrokerAddress) -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as error:
         raise OperatorError(f"MQTT_URL: the TLS files do not fit together: {error}; give PEM files") from None
     return context
+
+
+def connect_socket(address: BrokerAddress) -> socket.socket:
+    """A connection to the broker, behind TLS where the address says so; OSError when there is none."""
+    plain = socket.create_connection((address.host, address.port), timeout=CONNECT_TIMEOUT_S)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if not address.tls:
+        return plain
+    try:
+        return tls_context(address).wrap_socket(plain, server_hostname=address.host)
+    except BaseException:
+        plain.close()
+        raise
 
 
 class PacketSocket:
@@ -191,10 +205,12 @@ class PacketSocket:
 class PacketClient(Client):
     """A paho client on a PacketSocket; its owner runs the loop."""
 
+    address: BrokerAddress
     packets: PacketSocket | None = None
 
     def _create_socket(self) -> SocketLike:
-        self.packets = PacketSocket(super()._create_socket())
+        """The one place where paho lets itself be given a socket."""
+        self.packets = PacketSocket(connect_socket(self.address))
         return self.packets
 
 
@@ -210,11 +226,9 @@ def make_client(
         reconnect_on_failure=False,
         manual_ack=True,
     )
-    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.address = address
     if address.user:
         client.username_pw_set(address.user, address.password or None)
-    if address.tls:
-        client.tls_set_context(tls_context(address))
     return client
 
 

@@ -11,19 +11,14 @@ from ingest.broker import Broker, start_broker
 from ingest.database import connect, migrate
 from tests.support.broker import missing_mosquitto
 from tests.support.database import SCHEMAS, fresh_database, running_server
-
-
-def _skip_or_fail(reason: str) -> None:
-    if os.environ.get("EMBERWATCH_TEST_STRICT") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+from tests.support.skip import skip_or_fail
 
 
 @pytest.fixture(scope="session")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A real mosquitto for the whole session: use topics and client ids of your own (support.broker.unique)."""
     if reason := missing_mosquitto():
-        _skip_or_fail(reason)
+        skip_or_fail(reason)
     with start_broker(tmp_path_factory.mktemp("mosquitto"), kind="mosquitto") as broker:
         yield broker
 
