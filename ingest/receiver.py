@@ -27,6 +27,7 @@ from ingest.topics import Matcher
 
 TICK_S = 1.0
 WAIT_S = 0.2  #: the longest wait for the network: how soon `stop` is seen
+STANDSTILL_S = 5.0  #: no tick for so long, and connections that never broke: this process was stopped or starved
 TOGETHER_S = 1.0  #: how long the first connection back waits for the others, so that the intake record is first
 
 log = structlog.get_logger()
@@ -187,6 +188,8 @@ class Receiver:
 
     def _note_listening(self) -> None:
         """See whether every connection hears; write the intake record when that has become true again."""
+        if self._listening and self._monotonic() - self._ticked > STANDSTILL_S:
+            self._listening, self._reason = False, "the receiver stood still"
         silent = next((lane for lane in self._lanes if lane.error or not _hears(lane)), None)
         if silent is None:
             if not self._listening and self._monotonic() >= self._tick_retry:

@@ -1,0 +1,194 @@
+"""Stories: what happens in the field, and who is told. Anything unexpected at the team's webhook fails a story."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ingest.broker import Broker, start_broker
+from ingest.inventory import Device, InventoryDelta, Site
+from ingest.inventory_file import write_inventory
+from ingest.journal import Entry
+from ingest.journal_sqlite import SqliteJournal
+from ingest.message import Kind
+from ingest.readings import HOUR
+from tests.support.broker import Publisher, missing_mosquitto
+from tests.support.collector import Collector
+from tests.support.program import Program
+
+pytestmark = pytest.mark.acceptance
+
+NINE_YEARS_S = 9 * 365 * 86_400
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of its own for each story: retained states and sessions of another would be unexpected."""
+    if reason := missing_mosquitto():
+        if os.environ.get("EMBERWATCH_TEST_STRICT") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
+        yield broker
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as collector:
+        yield collector
+
+
+@pytest.fixture
+def program(tmp_path: Path, broker: Broker, database: str, collector: Collector) -> Iterator[Program]:
+    """Running, with one shed and its two heads registered."""
+    program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url)
+    register(program, devices=2)
+    with program:
+        yield program
+
+
+def register(program: Program, *, devices: int, interval: float | None = 3_600) -> None:
+    """Import one shed with so many heads; the relay carries them into the log when the program runs."""
+    heads = [Device(id=f"head-{each}", site="shed-1", expected_interval_s=interval) for each in range(1, devices + 1)]
+    delta = InventoryDelta(sites=[Site(id="shed-1", name="一号车棚")], devices=heads)
+    path = program.folder / "inventory.csv"
+    write_inventory(delta, path)
+    program.call("migrate")
+    program.call("inventory", "import", str(path))
+
+
+def say(broker: Broker, topic: str, **fields: object) -> None:
+    publisher = Publisher(broker.url)
+    try:
+        publisher.publish(f"ember/v1/{topic}", json.dumps(fields).encode())
+    finally:
+        publisher.close()
+
+
+def registered(program: Program) -> bool:
+    """The inventory has come through the log: the relay has carried it and the evaluator has read it."""
+    journal = SqliteJournal(program.data / "journal", "main")
+    try:
+        record = journal.messages.last(Kind.INVENTORY)
+        return record is not None
+    finally:
+        journal.close()
+
+
+def test_a_plain_fire_is_told_once_acknowledged_and_explained(
+    program: Program, broker: Broker, collector: Collector
+) -> None:
+    program.until(lambda: registered(program))
+    say(broker, "shed-1/head-1/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
+    collector.wants(1, within=10)
+    say(broker, "shed-1/head-2/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
+    page = collector.arrivals()[0].body
+    assert (page["reason"], page["class"], page["team"]) == ("opened", "fire", "north")
+    assert page["incident"]["site_name"] == "一号车棚"
+    incident = page["incident"]["id"]
+    program.until(lambda: len(program.get(f"incidents/{incident}")["alerts"]) == 2, what="both alerts recorded")
+    program.post(f"incidents/{incident}/acknowledge", {"comment": "on our way"})
+    program.until(lambda: program.get(f"incidents/{incident}")["state"] == "acknowledged", what="acknowledged")
+    books = program.ledger()
+    assert books["alerts"] == {"opened": 2, "notified": 1, "suppressed": 1, "pending": 0}
+    assert books["deliveries"] == {"created": 1, "accepted": 1, "failed": 0, "waiting": 0}
+    assert len(collector.arrivals()) == 1
+
+
+def test_a_smoke_alarm_of_an_unregistered_device_pages_the_centre(
+    program: Program, broker: Broker, collector: Collector
+) -> None:
+    say(broker, "shed-9/nobody/alarm", smoke_alarm=True)
+    collector.wants(1, within=10)
+    page = collector.arrivals()[0].body
+    assert (page["reason"], page["class"], page["team"]) == ("unregistered", "fire", "centre")
+    assert "nobody" in page["alerts"][0]["device"]
+    program.drained(1)
+    assert program.ledger()["messages"]["quarantined"] == 1
+
+
+def test_a_head_whose_clock_is_nine_years_off_pages_at_once(
+    program: Program, broker: Broker, collector: Collector
+) -> None:
+    program.until(lambda: registered(program))
+    now = time.time()
+    say(broker, "shed-1/head-1/alarm", ts=round((now - NINE_YEARS_S) * 1000), smoke_alarm=True)
+    collector.wants(1, within=10)
+    page = collector.arrivals()[0].body
+    assert page["reason"] == "opened" and page["incident"]["site"] == "shed-1"
+    say(broker, "shed-1/head-2/alarm", ts=round((now + NINE_YEARS_S) * 1000), smoke_alarm=True)
+    program.drained(2)
+    program.until(lambda: program.ledger()["alerts"]["opened"] == 2, what="the second head's alert")
+    assert len(collector.arrivals()) == 1
+
+
+def test_a_receiver_that_hears_nothing_is_told_as_blind_within_45_seconds(
+    program: Program, broker: Broker, collector: Collector
+) -> None:
+    program.until(lambda: registered(program))
+    stopped = program.pid("receiver")
+    os.kill(stopped, signal.SIGSTOP)  # it lives and hears nothing, so that nobody starts it again
+    try:
+        collector.wants(1, within=45)
+        page = collector.arrivals()[0].body
+        assert (page["reason"], page["team"]) == ("blind", "centre")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    opened = program.get("incidents")["items"]
+    program.until(lambda: len(program.get("incidents")["items"]) == 1, what=f"the blind incident, now {opened}")
+    assert program.get("incidents")["items"][0]["id"] == page["incident"]["id"]
+    say(broker, "shed-1/head-1/alarm", smoke_alarm=True)
+    collector.wants(2, within=10)
+    assert [arrival.body["reason"] for arrival in collector.arrivals()] == ["blind", "opened"]
+
+
+def test_a_killed_receiver_is_started_again_and_loses_nothing(
+    program: Program, broker: Broker, collector: Collector
+) -> None:
+    program.until(lambda: registered(program))
+    first = program.pid("receiver")
+    program.kill("receiver")
+    say(broker, "shed-1/head-1/alarm", smoke_alarm=True)
+    collector.wants(1, within=20)
+    program.until(lambda: program.pid("receiver") != first, what="started again")
+    program.drained(1)
+
+
+def test_two_hours_of_downtime_are_one_blind_alert_and_no_device_is_called_silent(
+    tmp_path: Path, broker: Broker, database: str, collector: Collector
+) -> None:
+    program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url)
+    register(program, devices=50, interval=60)
+    with program:
+        program.until(lambda: registered(program))
+    # the log's last sign of listening, as a receiver that died two hours ago left it
+    _age_log(program, by=2 * HOUR)
+    with program:
+        collector.wants(1, within=45)
+        program.until(lambda: len(program.get("alerts")["items"]) == 1, what="the blind alert recorded")
+        program.until(lambda: program.get("alerts")["items"][0]["state"] == "cleared", what="cleared")
+        (alert,) = program.get("alerts")["items"]
+        assert alert["rule"] == "intake-blind"
+        page = collector.arrivals()[0].body
+        assert page["reason"] == "blind" and page["alerts"][0]["value"] >= 7_100
+        books = program.ledger()
+        assert books["alerts"]["opened"] == 1
+    assert len(collector.arrivals()) == 1
+
+
+def _age_log(program: Program, *, by: int) -> None:
+    """Write the log anew with all its times so much earlier."""
+    folder = program.data / "journal"
+    before = folder.rename(folder.with_name("journal-before"))
+    with closing(SqliteJournal(before, "main")) as old, closing(SqliteJournal(folder, "main")) as new:
+        for source, target in ((old.messages, new.messages), (old.decisions, new.decisions)):
+            for record in source.read(-1, 100_000):
+                target.append([Entry(Kind(record.kind), record.meta, record.value)], now=record.at - by)
+            assert target.head() == source.head()
