@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.app import create_app, end_streams
+from api.commands.books import read_books
 from ingest.database import database_url
 from ingest.errors import ConfigError, OperatorError, Unavailable
 from ingest.settings import Settings, kept_secret, load_settings, secret_key, split_bind
@@ -47,14 +48,9 @@ def application(settings: Settings, url: str) -> FastAPI:
         now=lambda: time.time_ns() // 1000,
         teams=load_teams(Path(settings.teams) if settings.teams else None),
         rulebook=load_rulebook(Path(settings.rules) if settings.rules else None),
-        read_ledger=partial(books, url),
+        read_ledger=lambda: msgspec.to_builtins(read_books(settings, url)),
         secure=settings.public_url.startswith("https://"),
     )
-
-
-def books(url: str) -> dict[str, Any]:
-    """The ledger of this database."""
-    raise NotImplementedError
 
 
 def bind(address: str) -> socket.socket:

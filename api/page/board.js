@@ -9,7 +9,7 @@ const WORDS = {
     acknowledge: "Acknowledge", sending: "Sending …", refused: "Not applied: ", closed: "closed",
     more: "more incidents are open; see /api/v1/incidents", limit: "limit", again: "came back",
     trouble: "The board cannot be read now: ", login: "The session has ended; log in again.", open_now: "open",
-    step: "step", attempt: "attempt", device_none: "whole site", yes: "yes", no: "no", ended: "ended",
+    attempt: "attempts", further: "More devices:", fewer: "Fewer", device_none: "whole site", yes: "yes", no: "no", ended: "ended",
     class: { fire: "FIRE", pre_alarm: "PRE-ALARM", supervisory: "SUPERVISORY", fault: "FAULT", disabled: "DISABLED", test: "TEST" },
     severity: { info: "info", warning: "warning", critical: "critical" },
     state: { open: "open", acknowledged: "acknowledged", dispatched: "dispatched", on_scene: "on scene", controlled: "controlled", closed: "closed" },
@@ -22,7 +22,7 @@ const WORDS = {
     acknowledge: "确认接警", sending: "提交中……", refused: "未生效:", closed: "已关闭",
     more: "还有更多未关闭警情,见 /api/v1/incidents", limit: "限值", again: "复燃/再次触发",
     trouble: "暂时无法读取警情:", login: "会话已过期,请重新登录。", open_now: "未关闭",
-    step: "第", attempt: "次", device_none: "整个场所", yes: "是", no: "否", ended: "已结束",
+    attempt: "次", further: "其他设备:", fewer: "收起", device_none: "整个场所", yes: "是", no: "否", ended: "已结束",
     class: { fire: "火警", pre_alarm: "预警", supervisory: "监管", fault: "故障", disabled: "屏蔽", test: "测试" },
     severity: { info: "提示", warning: "警告", critical: "严重" },
     state: { open: "待处置", acknowledged: "已确认", dispatched: "已派遣", on_scene: "已到场", controlled: "已控制", closed: "已关闭" },
@@ -31,9 +31,12 @@ const WORDS = {
   },
 };
 const RANK = ["fire", "pre_alarm", "supervisory", "fault", "disabled", "test"];
-const SHOWN = 200;
+const SHOWN = 200; // incidents
+const FEW = 3; // devices of an incident, before one asks for the others
 
 const acts = new Map(); // incident id → {key, pending, said}
+const opened = new Set(); // incidents of which all devices are shown
+const teams = new Map(); // team id → name
 let incidents = null;
 let more = false;
 let skew = 0; // the server's clock less ours, so that ages do not depend on this computer's
@@ -75,24 +78,44 @@ function shown(value) {
   return String(Math.round(value * 100) / 100);
 }
 
-function alertRow(alert) {
+function alertLine(alert) {
   const facts = [alert.rule, named("alert", alert.state), clock(alert.fired_at || alert.started_at)];
   if (alert.limit !== null) facts.push(`${words.limit} ${shown(alert.limit)}`);
   if (alert.retriggers) facts.push(`${words.again} ×${alert.retriggers}`);
-  return make("li", "",
+  return make("div", `line ${cssWord(alert.state)}`,
     make("span", "value", shown(alert.value)),
-    make("b", "", alert.device || words.device_none),
-    make("span", "small", alert.reason),
+    alert.reason,
     make("span", "small", facts.join(" · ")));
+}
+
+function deviceRows(incident) {
+  const devices = new Map();
+  for (const alert of incident.alerts) {
+    const name = alert.device || words.device_none;
+    if (!devices.has(name)) devices.set(name, []);
+    devices.get(name).push(alert);
+  }
+  const rows = [...devices].map(([name, alerts]) => make("li", "", make("b", "", name), ...alerts.map(alertLine)));
+  const hidden = rows.length - FEW;
+  if (hidden <= 0) return rows;
+  const whole = opened.has(incident.id);
+  const toggle = make("button", "more", whole ? words.fewer : `${words.further} ${hidden}`);
+  toggle.type = "button";
+  toggle.id = `more-${incident.id}`;
+  toggle.addEventListener("click", () => {
+    if (!opened.delete(incident.id)) opened.add(incident.id);
+    draw();
+  });
+  return [...(whole ? rows : rows.slice(0, FEW)), make("li", "", toggle)];
 }
 
 function pageRow(page) {
   const last = page.receipts[page.receipts.length - 1];
   const facts = [clock(last ? last.at : page.created_at), page.reason];
-  if (page.receipts.length > 1) facts.push(`${page.receipts.length} × ${words.attempt}`);
+  if (page.receipts.length > 1) facts.push(`${page.receipts.length} ${words.attempt}`);
   if (last && page.state !== "accepted" && last.detail) facts.push(last.detail);
   return make("li", "",
-    make("b", "", page.target), ` · ${page.channel} · `,
+    make("b", "", teams.get(page.target) || page.target), ` · ${page.channel} · `,
     make("span", cssWord(page.state), named("page", page.state)),
     make("span", "small", facts.join(" · ")));
 }
@@ -127,7 +150,7 @@ function card(incident) {
     make("p", "where", place.filter(Boolean).join(" · ")),
     make("p", "why", incident.reason),
     make("div", "columns",
-      section(words.alerts, incident.alerts.map(alertRow), ""),
+      section(words.alerts, deviceRows(incident), ""),
       section(words.told, incident.pages.map(pageRow), words.nobody)),
     foot);
 }
@@ -201,6 +224,13 @@ async function refresh() {
   }, 250);
 }
 
+async function learnTeams() {
+  try {
+    for (const team of (await call("/api/v1/teams?limit=1000")).items) teams.set(team.id, team.name || team.id);
+    draw();
+  } catch { /* their ids will do */ }
+}
+
 function freshKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -254,4 +284,5 @@ setInterval(refresh, 30000); // should an event ever be missed
 linked(false);
 draw();
 refresh();
+learnTeams();
 listen();
