@@ -348,7 +348,7 @@ def _is_repeat(item: Observation, key: Key, arrival: _Arrival, *, is_last: bool,
     """Whether a reading with a known fingerprint is the same one again, not a second one under a stuck clock."""
     if arrival.message.dup or arrival.held or not alone:
         return True
-    wrong = None if arrival.route.observed else arrival.memory.clocks.wrong.get(key)
+    wrong = arrival.memory.clocks.wrong.get(key)
     if wrong is not None and arrival.at - wrong.heard > _REPEAT:
         return False
     return is_last or not fire_states(item)  # alarm, normal, alarm again: a second fire is never a duplicate

@@ -22,6 +22,7 @@ ENROL = """
 sources:
   - {filter: "in/+/+", codec: json-map, site: "topic:2", device: "topic:3", enrol: true, time: "$.t",
      fields: {temperature: "$.v", smoke_alarm: "$.alarm.smoke"}}
+  - {filter: "named/+", codec: json-map, site: $.site, device: $.device, enrol: true, fields: {temperature: "$.v"}}
   - {filter: "somewhere/+", codec: json-map, device: "topic:2", fields: {temperature: "$.v", smoke_alarm: "$.s"}}
 """
 
@@ -136,6 +137,7 @@ def test_without_a_device_time_only_a_marked_repeat_of_the_same_bytes_is_a_dupli
     assert desk.hear(TELEMETRY, same, at=0, packet_id=7).outcome is Outcome.STORED
     assert desk.hear(TELEMETRY, same, at=10, packet_id=8).outcome is Outcome.STORED
     assert desk.hear(TELEMETRY, same, at=11, packet_id=8, dup=True).outcome is Outcome.DUPLICATE
+    assert desk.hear(TELEMETRY, same, at=11, packet_id=8).outcome is Outcome.STORED  # packet ids come round again
     assert desk.hear(TELEMETRY, {"temperature": 21}, at=12, packet_id=8, dup=True).outcome is Outcome.STORED
     # marked, but the delivery it repeats never reached us
     assert desk.hear(TELEMETRY, same, at=13, packet_id=9, dup=True).outcome is Outcome.STORED
@@ -303,6 +305,8 @@ def test_names_that_cannot_be_keys_are_not_enrolled() -> None:
     for topic in ("in/a\x07b/x1", "in/shed/x\x01", "in/shed/"):
         said = desk.hear(topic, {"v": 20}, at=0)
         assert said.outcome is Outcome.QUARANTINED, topic
+    said = desk.hear("named/x", {"site": "a/b", "device": "x1", "v": 20}, at=0)
+    assert said.reason is Reason.UNKNOWN_DEVICE
     assert len(desk.memory.inventory.devices) == 4
 
 
@@ -324,8 +328,10 @@ def test_new_sources_and_a_new_inventory_count_from_their_record_on(desk: Desk) 
     assert desk.hear(ghost, {"temperature": 20}, at=0).reason is Reason.UNKNOWN_DEVICE
     desk.memory.apply_inventory(InventoryDelta(devices=[Device(id="ghost", site="shed")]))
     assert desk.hear(ghost, {"temperature": 20}, at=1).outcome is Outcome.STORED
+    assert desk.hear(ghost, {"ts": stamp(-YEARS), "temperature": 20}, at=1).outcome is Outcome.STORED
     desk.memory.apply_inventory(InventoryDelta(removed_devices=["shed/ghost"]))
     assert desk.hear(ghost, {"temperature": 20}, at=2).reason is Reason.UNKNOWN_DEVICE
+    assert not desk.memory.prints.last and not desk.memory.clocks.wrong  # nothing is remembered of it
     desk.memory.apply_sources(parse_sources(ENROL, "sources.yaml"))
     assert desk.hear(ghost, {"temperature": 20}, at=3).reason is Reason.NO_SOURCE
 
@@ -341,7 +347,11 @@ def _busy(desk: Desk) -> None:
     desk.hear(GATEWAY, [{"device": "d2", "ts": stamp(i), "temperature": i} for i in range(5)], at=5)
 
 
-def test_a_dumped_memory_goes_on_as_if_nothing_had_happened(desk: Desk) -> None:
+@pytest.mark.parametrize("generation", [3, 100])
+def test_a_dumped_memory_goes_on_as_if_nothing_had_happened(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, generation: int
+) -> None:
+    monkeypatch.setattr("ingest.repeats.GENERATION", generation)
     _busy(desk)
     loaded = Memory.load(desk.memory.dump())
     assert loaded.dump() == desk.memory.dump()
