@@ -201,9 +201,7 @@ def test_json_numbers_texts_and_nulls_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"time":1594512094.385974,"device":"d","co":2,"smoke":null,"fault":1,"humidity":"40"}\n\n')
     assert read(path) == [
-        FileRow(
-            at=T0, site="site", device="d", values={"co": 2.0, "humidity": 40.0}, states={"fault": True}, line=1
-        )
+        FileRow(at=T0, site="site", device="d", values={"co": 2.0, "humidity": 40.0}, states={"fault": True}, line=1)
     ]
 
 

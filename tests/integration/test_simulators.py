@@ -1,0 +1,351 @@
+"""The simulators as people start them, against real brokers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from ingest.broker import Broker, start_broker
+from ingest.topics import matches
+from simulators.recording import Recording
+from simulators.sent import payload_hash
+from tests.support.broker import unique, wait_until
+from tests.support.data import ROOT, recorded
+
+pytestmark = pytest.mark.integration
+
+
+class Listener:
+    """Keeps every message of its filters, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self.ready = threading.Event()
+
+    def on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        self.messages.append((message.topic, bytes(message.payload), message.retain))
+
+    def of(self, filter_: str) -> list[bytes]:
+        """The payloads of topics this filter matches."""
+        return [payload for topic, payload, _ in self.messages if matches(filter_, topic)]
+
+
+@contextmanager
+def listening(broker: Broker, filter_: str) -> Iterator[Listener]:
+    listener = Listener()
+    client = Client(CallbackAPIVersion.VERSION2, client_id=unique("ear"), protocol=MQTTProtocolVersion.MQTTv311)
+    client.on_message = listener.on_message
+
+    def on_connect(*_: object) -> None:
+        client.subscribe(filter_, qos=1)
+
+    client.on_connect = on_connect
+    client.on_subscribe = lambda *_: listener.ready.set()
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    assert listener.ready.wait(10)
+    try:
+        yield listener
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def simulators(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end."""
+    command = [sys.executable, "-m", "simulators", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+@contextmanager
+def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A simulator beside the test; ended at the latest with it."""
+    command = [sys.executable, "-m", "simulators", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def sent_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_whole_recording_is_published_once_in_order_byte_for_byte(mosquitto: Broker, tmp_path: Path) -> None:
+    path = recorded("iot_telemetry/raw_data_xlarge.json.zip")
+    root, sent = unique("rec"), tmp_path / "sent.jsonl"
+    with listening(mosquitto, f"{root}/#") as heard:
+        to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}")
+        done = simulators("replay", str(path), "--speed", "max", *to, "--sent", str(sent))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("replay: published 50270, acknowledged 50270, in ")
+        wait_until(lambda: len(heard.messages) >= 50_270, seconds=60, what="every message to arrive")
+    expected: defaultdict[str, list[bytes]] = defaultdict(list)
+    for message in Recording(path):
+        expected[f"{root}/{message.body['device_id']}"].append(message.raw)
+    arrived: defaultdict[str, list[bytes]] = defaultdict(list)
+    for topic, payload, _ in heard.messages:
+        arrived[topic].append(payload)
+    assert arrived == expected
+    lines = sent_lines(sent)
+    assert len(lines) == 50_270
+    assert Counter((line["topic"], line["hash"]) for line in lines) == Counter(
+        (topic, payload_hash(payload)) for topic, payload, _ in heard.messages
+    )
+
+
+def test_three_fires_arrive_on_topics_of_their_sites(mosquitto: Broker, tmp_path: Path) -> None:
+    root = unique("mix")
+    own = tmp_path / "quiet.jsonl"
+    own.write_text("\n".join(json.dumps({"device_id": "d", "ts": 1_594_600_000 + 10 * n}) for n in range(720)))
+    with listening(mosquitto, f"{root}/#") as heard:
+        topics = ("--topic", f"{root}/{{device_id}}", "--fire-topic", f"{root}/{{site}}/{{device_id}}")
+        fires = ("--fires", "3", "--fire-sites", "a,b,c")
+        done = simulators("replay", str(own), "--speed", "max", "--broker", mosquitto.url, *topics, *fires)
+        assert done.returncode == 0, done.stderr
+        total = int(done.stdout.split()[2].rstrip(","))
+        wait_until(lambda: len(heard.messages) >= total)
+    assert len(heard.of(f"{root}/+")) == 720
+    for site in "abc":
+        burning = [json.loads(payload) for payload in heard.of(f"{root}/{site}/+")]
+        assert {body["site"] for body in burning} == {site}
+        assert any(body["data"]["smoke_alarm"] for body in burning)
+        assert {"temp", "humidity", "smoke_dbm", "smoke_alarm", "heat_alarm"} == set(burning[0]["data"])
+
+
+def test_a_replay_keeps_the_pace_of_the_recording(mosquitto: Broker, tmp_path: Path) -> None:
+    root, own, sent = unique("pace"), tmp_path / "r.jsonl", tmp_path / "sent.jsonl"
+    own.write_text("\n".join(json.dumps({"device_id": "d", "ts": 1000 + 5 * n}) for n in range(5)))
+    to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}", "--sent", str(sent))
+    done = simulators("replay", str(own), "--speed", "20", "--time", "scale", *to)
+    assert done.returncode == 0, done.stderr
+    lines = sent_lines(sent)
+    assert lines[-1]["at"] - lines[0]["at"] >= 950_000  # 20 s of recording at 20x
+    assert abs(lines[-1]["ts"] - lines[0]["ts"] - 1) < 0.01
+
+
+def test_loop_begins_again_and_limit_ends_it(mosquitto: Broker, tmp_path: Path) -> None:
+    root, own = unique("loop"), tmp_path / "r.jsonl"
+    own.write_text('{"device_id":"d","ts":1000}\n{"device_id":"d","ts":1001}\n')
+    to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}")
+    with listening(mosquitto, f"{root}/#") as heard:
+        done = simulators("replay", str(own), "--speed", "max", "--loop", "--limit", "5", "--time", "shift-to-now", *to)
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: len(heard.messages) == 5)
+    times = [json.loads(payload)["ts"] for payload in heard.of(f"{root}/d")]
+    assert times == sorted(set(times))
+
+
+def on_a_terminal(*arguments: str) -> tuple[int, str]:
+    """Exit code, and what stood on a terminal of its own."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # a new one has no width
+    shown = bytearray()
+    with subprocess.Popen(
+        [sys.executable, "-m", "simulators", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        try:
+            while data := os.read(ours, 65_536):
+                shown += data
+        except OSError:
+            pass  # Linux says so when the other side has gone
+        code = process.wait(60)
+    os.close(ours)
+    return code, shown.decode()
+
+
+def test_a_progress_bar_is_shown_on_a_terminal_alone(mosquitto: Broker, tmp_path: Path) -> None:
+    own = tmp_path / "r.jsonl"
+    own.write_text("\n".join(json.dumps({"device_id": "d", "ts": n}) for n in range(3000)))
+    arguments = ("replay", str(own), "--speed", "max", "--broker", mosquitto.url, "--topic", unique("bar"))
+    code, shown = on_a_terminal(*arguments)
+    assert code == 0
+    assert "100%" in shown
+    assert "3000/3000" in shown
+    assert simulators(*arguments).stderr == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_replay_that_is_interrupted_waits_for_its_acknowledgements(
+    number: signal.Signals, mosquitto: Broker, tmp_path: Path
+) -> None:
+    own, sent, root = tmp_path / "r.jsonl", tmp_path / "sent.jsonl", unique("stop")
+    own.write_text("\n".join(json.dumps({"device_id": "d", "ts": n}) for n in range(100_000)))
+    to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}", "--sent", str(sent))
+    with listening(mosquitto, f"{root}/#") as heard, running("replay", str(own), "--speed", "1000", *to) as process:
+        wait_until(lambda: len(heard.messages) > 500)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert err.decode() == "replay: stopped before the end\n"
+        count = len(sent_lines(sent))
+        assert out.decode().startswith(f"replay: published {count}, acknowledged {count}, in ")
+        wait_until(lambda: len(heard.messages) == count)
+
+
+def test_load_sends_what_it_says_and_every_message_arrives(mosquitto: Broker, tmp_path: Path) -> None:
+    sent = tmp_path / "sent.jsonl"
+    with listening(mosquitto, "ember/v1/+/+/telemetry") as heard:
+        size = ("--rate", "2000", "--seconds", "1.5", "--devices", "90", "--connections", "3")
+        done = simulators("load", *size, "--broker", mosquitto.url, "--sent", str(sent))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("load: offered 3000, sent 3000, acknowledged 3000, ")
+        wait_until(lambda: len(heard.messages) == 3000)
+    lines = sent_lines(sent)
+    assert Counter((line["topic"], line["hash"]) for line in lines) == Counter(
+        (topic, payload_hash(payload)) for topic, payload, _ in heard.messages
+    )
+    last: dict[str, int] = {}
+    for topic, payload, _ in heard.messages:
+        seq = json.loads(payload)["seq"]
+        assert seq > last.get(topic, 0)
+        last[topic] = seq
+    assert len(last) == 90
+
+
+def test_load_says_when_the_broker_does_not_keep_up() -> None:
+    """A broker that lets everyone in and acknowledges nothing."""
+    heard = bytearray()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_let_in, args=(server, heard), daemon=True).start()
+        to = ("--broker", f"mqtt://127.0.0.1:{server.getsockname()[1]}", "--connections", "1")
+        with running("load", "--rate", "1000", "--seconds", "0.5", "--window", "100", *to) as process:
+            wait_until(lambda: heard.count(b"ember/v1/") == 100)
+            process.send_signal(signal.SIGINT)
+            out = process.communicate(timeout=20)[0].decode()
+    assert heard.count(b"ember/v1/") == 100  # never more than the window
+    assert out.startswith("load: offered 500, sent 100, acknowledged 0, ")
+    assert process.returncode == 130
+
+
+def _let_in(server: socket.socket, heard: bytearray) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(100)
+        connection.sendall(b"\x20\x02\x00\x00")
+        while data := connection.recv(65_536):
+            heard += data
+
+
+def test_a_replay_goes_on_when_the_broker_comes_back(tmp_path: Path) -> None:
+    own = tmp_path / "r.jsonl"
+    own.write_text("\n".join(json.dumps({"device_id": "d", "ts": n, "n": n}) for n in range(4000)))
+    to = ("--topic", "back/{device_id}", "--speed", "1000")
+    with start_broker(tmp_path / "broker", kind="mosquitto") as first:
+        port = first.port
+        with running("replay", str(own), "--broker", first.url, *to) as process:
+            with listening(first, "back/#") as heard:
+                wait_until(lambda: len(heard.messages) > 300)
+            first.kill()
+            with (
+                start_broker(tmp_path / "again", port, kind="mosquitto") as second,
+                listening(second, "back/#") as late,
+            ):
+                out, err = process.communicate(timeout=60)
+                assert (process.returncode, err) == (0, b"")
+                assert out.decode().startswith("replay: published 4000, acknowledged 4000, in ")
+                told = [json.loads(payload)["n"] for payload in late.of("back/d")]
+                assert told
+                assert told == list(range(told[0], 4000))
+
+
+def test_a_broker_that_refuses_messages_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker" / "acl").write_text("topic read #\n")  # mosquitto starts in its own folder
+    own = tmp_path / "r.jsonl"
+    own.write_text('{"device_id":"d","ts":1}\n')
+    with start_broker(tmp_path / "broker", kind="mosquitto", settings={"acl_file": "acl"}) as broker:
+        done = simulators("replay", str(own), "--broker", broker.url)
+    assert done.returncode == 1
+    assert "the broker refused messages: 1 × Not authorized; check its access rules" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(params=["mosquitto", "amqtt_broker"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """MQTT 5, and one that speaks only 3.1.1."""
+    found: Broker = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_town_tells_of_its_fire_and_leaves_in_good_order(broker: Broker, tmp_path: Path) -> None:
+    sent = tmp_path / "sent.jsonl"
+    with listening(broker, "ember/v1/#") as heard:
+        size = ("--sites", "3", "--devices", "7", "--seconds", "40", "--speed", "20", "--interval", "5")
+        fire = ("--scenario", "battery_fire", "--fire-at", "5", "--fire-site", "shed-002")
+        done = simulators("town", *size, *fire, "--broker", broker.url, "--sent", str(sent))
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = sent_lines(sent)
+        wait_until(lambda: len(heard.messages) >= len(lines))
+    assert f"{len(lines)} messages published and acknowledged" in done.stdout
+    alarms = [json.loads(payload) for payload in heard.of("ember/v1/shed-002/+/alarm")]
+    assert any(alarm["smoke_alarm"] for alarm in alarms)
+    assert heard.of("ember/v1/shed-001/+/alarm") == []
+    assert heard.of("ember/v1/shed-003/telemetry")  # the gateway's array
+    statuses = heard.of("ember/v1/+/+/status")
+    assert statuses.count(b"online") == statuses.count(b"offline") == 3 + 2 + 1  # heads of two sheds, one gateway
+
+
+def test_a_town_that_is_killed_leaves_its_last_wills(mosquitto: Broker) -> None:
+    with listening(mosquitto, "ember/v1/+/+/status") as heard:
+        size = ("--sites", "1", "--devices", "2", "--broker", mosquitto.url)
+        with running("town", *size) as process:
+            wait_until(lambda: len([p for _, p, retained in heard.messages if p == b"online" and not retained]) == 2)
+            process.kill()
+            wait_until(lambda: len([p for _, p, retained in heard.messages if p == b"offline" and not retained]) == 2)
+
+
+def test_a_town_stops_within_two_seconds_of_ctrl_c(mosquitto: Broker) -> None:
+    with (
+        listening(mosquitto, "ember/v1/+/+/telemetry") as heard,
+        running("town", "--interval", "1", "--broker", mosquitto.url) as process,
+    ):
+        wait_until(lambda: len(heard.messages) > 5)
+        process.send_signal(signal.SIGINT)
+        before = time.monotonic()
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert err == b""
+        assert time.monotonic() - before < 5
+
+
+def test_what_answers_but_is_no_broker_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_hang_up, args=(server,), daemon=True).start()
+        to = ("--broker", f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        for arguments in (("town", *to), ("load", "--rate", "1", *to)):
+            done = simulators(*arguments)
+            assert done.returncode == 1
+            assert "the broker did not let us in" in done.stderr
+            assert done.stderr.count("\n") == 1
+
+
+def _hang_up(server: socket.socket) -> None:
+    while True:
+        try:
+            server.accept()[0].close()
+        except OSError:
+            return

@@ -1,0 +1,123 @@
+"""What the simulators say is what the program understands: codecs, sources, inventory, rules."""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from alerts.alert import SignalClass
+from alerts.backtest import backtest_rows
+from alerts.rulebook import load_rulebook
+from ingest.codecs import CODECS
+from ingest.inventory_file import parse_inventory
+from ingest.message import Message
+from ingest.readings import SECOND, Observation
+from ingest.sources import Source, load_sources, parse_sources
+from ingest.topics import Matcher
+from simulators.battery_fire import ignite
+from simulators.fleet import OPENING, Fleet, write_inventory
+from simulators.heads import Report
+from simulators.layout import build_town, inventory_csv
+from simulators.replay import EPILOG
+from simulators.shedlife import battery_fire_reports, battery_fire_rows, reports, row_of
+from simulators.tapes import FIRE_TOPIC, Fires, fill
+from simulators.wire import Outgoing, messages, status
+
+START = 1_777_593_600 * SECOND
+
+
+def understood(message: Outgoing, sources: tuple[Source, ...]) -> list[Observation]:
+    """Decoded as the program would, by the source its topic belongs to."""
+    found = Matcher(source.filter for source in sources).match(message.topic)
+    source = next(source for source in sources if source.filter == found)
+    raw = Message(topic=message.topic, source=source.filter, received_at=message.at)
+    return list(CODECS[source.codec](raw, message.payload, source, {}).observations)
+
+
+def told_by(reported: Report) -> Observation:
+    return Observation(
+        site=reported.site,
+        device=reported.device,
+        observed_at=reported.at // 1000 * 1000,
+        seq=reported.seq,
+        values=reported.values,
+        states=reported.states,
+    )
+
+
+def town_reports() -> tuple[list[Report], dict[str, str]]:
+    town = build_town(sites=4, devices=10, seed=1)
+    fires = [ignite(site="shed-003", start_at=START + 20 * SECOND, heads=2, seed="1")]
+    told = reports(town.sheds, fires=fires, start_at=START, interval_s=10, seed=1)
+    gateways = {shed.id: shed.gateway for shed in town.sheds if shed.gateway}
+    return list(takewhile(lambda report: report.at < START + 90 * SECOND, told)), gateways
+
+
+def test_every_report_of_the_town_is_understood_as_it_was_meant() -> None:
+    meant, gateways = town_reports()
+    sources = load_sources(None).sources
+    heard = [seen for message in messages(meant, gateways) for seen in understood(message, sources)]
+    assert heard == [told_by(report) for report in meant]
+
+
+def test_a_status_is_understood_as_online_or_not() -> None:
+    sources = load_sources(None).sources
+    for online in (True, False):
+        (seen,) = understood(status(site="s", device="d", at=START, online=online), sources)
+        assert (seen.site, seen.device, seen.states) == ("s", "d", {"online": online})
+
+
+def test_the_load_is_understood() -> None:
+    template, tail, seq = next(Fleet(devices=3, sites=1).messages(0, 1, 1))
+    payload = OPENING % (START // 1000, seq) + tail
+    message = Outgoing(at=START, topic=template.topic, payload=payload, site="", device="")
+    (seen,) = understood(message, load_sources(None).sources)
+    assert (seen.site, seen.device, seen.observed_at, seen.seq) == ("load-s00001", template.device, START, seq)
+    assert set(seen.values) == {"temperature", "humidity", "smoke"}
+    assert seen.states == {"smoke_alarm": False}
+
+
+def test_the_source_that_replay_s_help_shows_takes_the_fires_in_beside_the_recording() -> None:
+    shown = re.search(r"- \{filter.*?\}\}", EPILOG, re.DOTALL)
+    assert shown is not None
+    whole = 'filter: "recording/#", codec: json-map, clock: observed, enrol: true, site: lab, device: "$.device_id"'
+    text = f'sources:\n  - {{{whole}, time: "$.ts", fields: {{temperature: "$.data.temp"}}}}\n  {shown[0]}\n'
+    sources = parse_sources(text, "help").sources
+    first = Fires(count=1, sites=["a"], topic=FIRE_TOPIC, seed=1).over(START, START + 3600 * SECOND)[0]
+    message = Outgoing(at=first.at, topic=fill(FIRE_TOPIC, first.body), payload=first.raw, site="a", device="")
+    (seen,) = understood(message, sources)
+    meant = battery_fire_reports(site="a", start_at=START + 1800 * SECOND, prefix="fire-1", seed=1)[0]
+    wanted = {name: meant.values[name] for name in ("temperature", "humidity", "smoke")}
+    assert (seen.site, seen.device, seen.observed_at) == ("a", meant.device, meant.at)
+    assert (seen.values, seen.states) == (wanted, meant.states)
+
+
+def test_the_inventories_of_town_and_load_are_taken(tmp_path: Path) -> None:
+    town = build_town(sites=40, devices=300, seed=3)
+    (tmp_path / "town.csv").write_text(inventory_csv(town, interval_s=10), encoding="utf-8")
+    known = parse_inventory(tmp_path / "town.csv")
+    assert (len(known.sites), len(known.devices)) == (40, 300 + 13)
+    behind = {device.id: device.gateway for device in known.devices if device.gateway}
+    assert behind["shed-003-h01"] == "shed-003-gw"
+    assert all(device.expected_interval_s == 10 for device in known.devices)
+    write_inventory(str(tmp_path / "load.csv"), Fleet(devices=100, sites=9))
+    assert len(parse_inventory(tmp_path / "load.csv").devices) == 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_default_rules_tell_of_a_battery_fire_within_ten_seconds_and_only_after_it(seed: int) -> None:
+    rows = battery_fire_rows(site="s", start_at=START, prefix="f", seed=seed)
+    result = backtest_rows(rows, load_rulebook(None))
+    fire = [t for t in result.transitions if t.signal_class is SignalClass.FIRE]
+    assert START < fire[0].at <= START + 10 * SECOND
+    assert min(t.at for t in result.transitions if t.signal_class is not SignalClass.FAULT) > START
+
+
+def test_a_quiet_day_of_the_town_raises_no_alert() -> None:
+    town = build_town(sites=2, devices=6, seed=2)
+    told = reports(town.sheds, fires=[], start_at=START, interval_s=120, seed=2)
+    rows = [row_of(report) for report in takewhile(lambda report: report.at < START + 86_400 * SECOND, told)]
+    assert backtest_rows(rows, load_rulebook(None)).transitions == []
