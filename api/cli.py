@@ -172,7 +172,12 @@ the next (births before data). Exit 1 with one line on stderr when one cannot be
         "--property", type=_pair, action="append", default=[], metavar="K=V", help="an MQTT 5 user property; repeatable"
     )
     decode.add_argument("--content-type", default="", metavar="C", help="MQTT 5 content type")
-    decode.add_argument("--sources", type=Path, metavar="FILE", help="the sources.yaml whose source has the mapping")
+    decode.add_argument(
+        "--sources",
+        type=Path,
+        metavar="FILE",
+        help="the sources.yaml whose source has the mapping of json-map (default: EMBERWATCH_SOURCES)",
+    )
     decode.add_argument("files", nargs="+", metavar="FILE", help="- for standard input; NAME.hex holds hex text")
     rules = commands.group("rules", "check rulebooks, try them on recordings")
     check = rules.add("check", "check rulebooks", "Check rulebooks: every problem with file and line.", _rules_check)
@@ -281,8 +286,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _decode(arguments: argparse.Namespace) -> int:
+    from api.commands.configuration import named
     from ingest.decode import decode_files
+    from ingest.settings import load_settings
 
+    sources = arguments.sources
+    if sources is None and arguments.codec == "json-map":  # which is nothing without a mapping
+        sources = named(load_settings().sources)
     return decode_files(
         arguments.codec,
         arguments.topic,
@@ -290,7 +300,7 @@ def _decode(arguments: argparse.Namespace) -> int:
         arguments.content_type,
         arguments.files,
         sys.stdout,
-        sources=arguments.sources,
+        sources=sources,
     )
 
 

@@ -77,7 +77,7 @@ def _source(codec: str, topic: str, path: Path | None) -> Source:
     if path is not None:
         return _named_source(codec, topic, path)
     if codec == "json-map":
-        raise _Usage("json-map needs a mapping; name the file that has it with --sources sources.yaml")
+        raise _Usage("json-map needs a mapping; name the file that has it with --sources or EMBERWATCH_SOURCES")
     return Source(filter=topic or "#", codec=codec)
 
 

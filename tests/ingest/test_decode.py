@@ -57,7 +57,12 @@ def test_a_file_larger_than_any_payload_is_refused(tmp_path: Path) -> None:
         ("morse", "", ["x"], "codec morse is unknown; built: ember-json, json-map"),
         ("ember-json", "a/#", ["x"], "topic 'a/#' has a wildcard; + and # belong into filters only"),
         ("ember-json", "", [], "no file; name one, or - for standard input"),
-        ("json-map", "", ["x"], "json-map needs a mapping; name the file that has it with --sources sources.yaml"),
+        (
+            "json-map",
+            "",
+            ["x"],
+            "json-map needs a mapping; name the file that has it with --sources or EMBERWATCH_SOURCES",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(codec: str, topic: str, files: list[str], error: str) -> None:
