@@ -135,9 +135,9 @@ class Connection:
         return bool(self._client and self._client.packets and self._client.packets.wants_write)
 
     def has_packet(self) -> bool:
-        """Whether a whole packet is here already, so that waiting for the network would be wrong."""
+        """Whether more may be here already, so that waiting for the network would be wrong."""
         packets = self._client.packets if self._client else None
-        return packets is not None and (packets.closed or packets.next_packet() is not None)
+        return packets is not None and (packets.closed or not packets.drained or packets.next_packet() is not None)
 
     # the pass
 

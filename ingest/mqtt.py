@@ -118,6 +118,7 @@ class PacketSocket:
         self._exposed = 0
         self._out = bytearray()
         self.closed = False
+        self.drained = True  #: the network had nothing more at the last look; TLS may hold what `poll` cannot see
 
     def next_packet(self) -> tuple[int, int, int] | None:
         """First byte, start and end of the body of the next packet; None when not all of it is here."""
@@ -141,12 +142,14 @@ class PacketSocket:
         try:
             piece = self._sock.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self.drained = True
             return False
         except OSError:
             piece = b""
         if not piece:
-            self.closed = True
+            self.closed = self.drained = True
             return False
+        self.drained = False
         self._parts.append(piece)
         self._held += len(piece)
         if self._held >= self._wanted:  # a large packet is joined once, when it is whole

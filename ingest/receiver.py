@@ -108,8 +108,10 @@ class Receiver:
             for lane in self._lanes:
                 self._append(lane)
         finally:
+            self._listening = False
             for lane in self._lanes:
                 lane.connection.close()
+            self._gauge()
             ownership.release()
 
     def _once(self) -> None:

@@ -16,8 +16,7 @@ from ingest.broker import Broker, start_broker
 from ingest.brokercheck import Finding, Grade, check_broker
 from ingest.localbroker import read_mosquitto_config
 from ingest.sources import Source
-from tests.support.broker import publisher, unique
-from tests.support.skip import require_tool
+from tests.support.broker import make_certificates, publisher, unique
 
 pytestmark = pytest.mark.integration
 
@@ -142,24 +141,6 @@ def test_a_wrong_password_is_one_clear_line_and_the_right_one_passes(mosquitto: 
         assert bad(check_broker(f"mqtt://ember:se%2Fc%3Aret@{host}", SOURCES, messages=200)) == {}
         with publisher(f"mqtt://ember:se%2Fc%3Aret@{host}") as client:
             client.publish(unique(), b"let in")
-
-
-def make_certificates(folder: Path) -> None:
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", "key.pem", "-out", "cert.pem"]
-    command = [
-        require_tool("openssl", "apt-get install openssl"),
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        *names,
-        *files,
-    ]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 def test_tls_is_checked_against_the_authority_of_the_url(mosquitto: Broker, tmp_path: Path) -> None:

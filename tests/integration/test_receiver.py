@@ -15,15 +15,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
-from ingest.broker import Broker, start_broker
+from ingest.broker import SETTINGS, Broker, start_broker
 from ingest.errors import ConfigError
 from ingest.journal import BEGINNING, Record
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Intake, Kind, Tick, decode_message
 from ingest.receiver import Receiver
 from ingest.sources import Source
-from tests.support.broker import publisher, unique, wait_until
+from tests.support.broker import make_certificates, publisher, unique, wait_until
 from tests.support.stream import MemoryJournal
 
 pytestmark = pytest.mark.integration
@@ -262,6 +263,44 @@ def test_after_a_restart_of_the_broker_it_subscribes_again(
     assert intaker.payloads() == [b"round 0", b"round 1"]
     intake = next(record for record in intaker.stream.records if record.kind == Kind.INTAKE)
     assert "started" not in msgspec.msgpack.decode(intake.value, type=Intake).reason
+
+
+def test_a_large_message_arrives_whole_among_small_ones(mosquitto: Broker, intaker: Intaker, topic: str) -> None:
+    large = os.urandom(5 << 20)
+    with intaker.running(mosquitto.url), publisher(mosquitto.url) as client:
+        intaker.wait_listening()
+        client.publish_all([(f"{topic}/a/1", payload) for payload in (b"before", large, b"after")])
+        wait_until(lambda: len(intaker.payloads()) == 3)
+    assert intaker.payloads() == [b"before", large, b"after"]
+
+
+def test_over_tls_nothing_waits_where_poll_cannot_see_it(
+    mosquitto: Broker, tmp_path: Path, intaker: Intaker, topic: str
+) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    make_certificates(folder)
+    settings = SETTINGS | {"certfile": "cert.pem", "keyfile": "key.pem"}
+    with start_broker(folder, kind="mosquitto", settings=settings) as broker:
+        url = broker.url.replace("mqtt:", "mqtts:") + f"?ca={folder / 'cert.pem'}"
+        with intaker.running(url), publisher(url) as client:
+            intaker.wait_listening()
+            client.publish_all(numbered(topic, 2500))
+            wait_until(lambda: len(intaker.payloads()) == 2500)
+    assert intaker.payloads() == [payload for _, payload in numbered(topic, 2500)]
+
+
+def test_the_metrics_count_what_is_in_the_log(mosquitto: Broker, intaker: Intaker, topic: str) -> None:
+    with intaker.running(mosquitto.url), publisher(mosquitto.url) as client:
+        wait_until(lambda: REGISTRY.get_sample_value("emberwatch_ingest_listening", {"shard": "main"}) == 1)
+        assert received(f"{topic}/a/#") == received(f"{topic}/alarm/#") == 0, "every label value is there at the start"
+        client.publish_all(numbered(topic, 40))
+        wait_until(lambda: received(f"{topic}/a/#") == 40)
+    assert received(f"{topic}/alarm/#") == 0
+
+
+def received(source_: str) -> float | None:
+    return REGISTRY.get_sample_value("emberwatch_ingest_received_total", {"shard": "main", "source": source_})
 
 
 def start_child(url: str, client_id: str, filter_: str, folder: Path) -> subprocess.Popen[bytes]:

@@ -1,26 +1,38 @@
 """Real brokers for tests: mosquitto (MQTT 5) and amqtt (3.1.1), and a small client to publish with.
 
-Free of pytest; the fixtures `mosquitto` and `amqtt_broker` in tests/conftest.py stand on it.
+The fixtures `mosquitto` and `amqtt_broker` in tests/conftest.py stand on it.
 """
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from ingest.broker import INSTALL_LINE, find_mosquitto
-from ingest.mqtt import parse_mqtt_url
+from ingest.mqtt import parse_mqtt_url, tls_context
+from tests.support.skip import require_tool
 
 
 def missing_mosquitto() -> str:
     """ "" when mosquitto is installed, else the line that says how to install it."""
     return "" if find_mosquitto() else f"mosquitto is not installed: {INSTALL_LINE}"
+
+
+def make_certificates(folder: Path) -> None:
+    """cert.pem and key.pem for 127.0.0.1, its own authority."""
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", "key.pem", "-out", "cert.pem"]
+    program = require_tool("openssl", "apt-get install openssl")
+    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 def unique(prefix: str = "t") -> str:
@@ -47,6 +59,8 @@ class Publisher:
         )
         if address.user:
             self._client.username_pw_set(address.user, address.password)
+        if address.tls:
+            self._client.tls_set_context(tls_context(address))
         self._client.max_inflight_messages_set(1000)
         connected = threading.Event()
         self._client.on_connect = lambda *_: connected.set()
