@@ -77,7 +77,9 @@ class Feed:
     def act(
         self, kind: ActKind, *, at: float, act_id: str = "", seen: dict[str, int] | None = None, **more: str
     ) -> None:
-        body: dict[str, str] = {str(key): more.pop(key) for key in ("verdict", "cause", "summary", "team") if key in more}
+        body: dict[str, str] = {
+            str(key): more.pop(key) for key in ("verdict", "cause", "summary", "team") if key in more
+        }
         words = Act(
             id=act_id or f"act-{self.offset}",
             kind=kind,
