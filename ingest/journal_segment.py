@@ -183,21 +183,51 @@ class Segment:
         self.path = path_of(folder, first)
         self.sealed: State | None = None  #: set once it is seen sealed: nothing in it changes after that
         with named(self.path):
-            self._connection = self._connect(writing)
+            try:
+                self._connection = self._connect(writing=writing)
+            except sqlite3.OperationalError:
+                if writing or not self._is_all_in_file():
+                    raise
+                self._connection = self._connect_unchanging()
             try:
                 self._check(stream)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _connect(self, writing: bool) -> sqlite3.Connection:
+    def _connect(self, *, writing: bool) -> sqlite3.Connection:
+        connection = self._opened("mode=rw")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            # Only appenders move the write-ahead log into the file, and the stream lets one append at a time:
+            # SQLite before 3.51.3 can lose pages when a commit and a checkpoint of two connections meet.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES if writing else 0}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _is_all_in_file(self) -> bool:
+        log = Path(f"{self.path}-wal")
+        return not log.exists() or log.stat().st_size == 0
+
+    def _connect_unchanging(self) -> sqlite3.Connection:
+        """Read a sealed segment on a disk too full for SQLite's helper files: else nothing could be drained."""
+        connection = self._opened("mode=ro&immutable=1")
+        row = connection.execute(_STATE).fetchone()
+        if row is None or State(*row).next is None:
+            connection.close()
+            raise Unavailable(f"{self.path}: cannot be opened while the disk is full; free some space")
+        return connection
+
+    def _opened(self, mode: str) -> sqlite3.Connection:
         try:
             self._inode = self.path.stat().st_ino
         except FileNotFoundError:
             raise Missing(self.path) from None
         try:
-            connection = sqlite3.connect(
-                f"file:{quote(str(self.path))}?mode=rw",
+            return sqlite3.connect(
+                f"file:{quote(str(self.path))}?{mode}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
@@ -207,11 +237,6 @@ class Segment:
             if self.path.exists():
                 raise
             raise Missing(self.path) from None
-        connection.execute("PRAGMA synchronous = FULL")
-        # Only appenders move the write-ahead log into the file, and the stream lets one append at a time:
-        # SQLite before 3.51.3 can lose pages when a commit and a checkpoint of two connections meet.
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES if writing else 0}")
-        return connection
 
     def _check(self, stream: str) -> None:
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()

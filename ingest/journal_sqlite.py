@@ -298,10 +298,9 @@ class SqliteStream:
             return
         if not _NAME.fullmatch(reader):
             raise ValueError(f"{reader!r} cannot name a reader")
-        draft = self._holds / f".{reader}.{os.getpid()}.{threading.get_ident()}"
-        with journal_segment.named(self._holds / reader):
-            draft.write_text(f"{offset}\n", encoding="ascii")
-            draft.replace(self._holds / reader)
+        path = self._holds / reader
+        with journal_segment.named(path):
+            _replace(path, f"{offset:020d}\n")
         self._held[reader] = offset
 
     def trim(self) -> int:
@@ -354,6 +353,18 @@ class SqliteStream:
             self._give_up_writing()
         self._turn.close()
         self._trimming.close()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a small file at once; in place when the disk has no room for a second, as that is when it counts."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        draft.write_text(text, encoding="ascii")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        with open(path, "r+", encoding="ascii") as file:
+            file.write(text)
 
 
 class SqliteJournal:

@@ -95,6 +95,21 @@ def test_an_export_with_flipped_bytes_is_refused(tmp_path: Path, journal: Sqlite
         assert "\n" not in str(caught.value)
 
 
+def test_an_export_that_misses_records_is_refused(tmp_path: Path, journal: SqliteJournal) -> None:
+    file = tmp_path / "log.export"
+    export_journal(journal, file)
+    content = gzip.decompress(file.read_bytes())
+    frames, place = [], len(MAGIC)
+    while place < len(content):
+        end = place + 8 + int.from_bytes(content[place : place + 8], "big")
+        frames.append(content[place:end])
+        place = end
+    header, _decisions, *rest = frames
+    file.write_bytes(gzip.compress(MAGIC + header + b"".join(rest)))
+    with pytest.raises(OperatorError, match=r"it holds.*but says"):
+        read_to_the_end(file)
+
+
 def test_other_files_and_newer_exports_are_named(tmp_path: Path) -> None:
     file = tmp_path / "log.export"
     with pytest.raises(OperatorError, match="cannot read: no such file"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest.errors import LogFull, OperatorError
+from ingest.errors import LogFull, OperatorError, Unavailable
 from ingest.journal import BEGINNING, Entry
-from ingest.journal_segment import Segment
+from ingest.journal_segment import Missing, Segment
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from tests.support.log_appender import ROOT
@@ -90,8 +92,8 @@ def test_a_full_database_refuses_the_whole_batch_and_goes_on_when_it_is_not(
     journal.messages.append([Entry(Kind.TICK)], now=1)
     connect = Segment._connect
 
-    def small(segment: Segment, writing: bool) -> object:
-        connection = connect(segment, writing)
+    def small(segment: Segment, *, writing: bool) -> object:
+        connection = connect(segment, writing=writing)
         connection.execute("PRAGMA max_page_count = 20")
         return connection
 
@@ -137,3 +139,34 @@ journal.close()
     assert first == "[0]"
     assert len(refused) == 2 and all(line.endswith(" True") for line in refused)
     assert last == "0 10 10"
+
+
+def test_a_disk_without_any_room_can_still_be_drained_and_trimmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SqliteJournal(tmp_path, "shard", segment_bytes=100)
+    writer.messages.hold("reader", BEGINNING)
+    for number in range(10):
+        writer.messages.append([Entry(Kind.MESSAGE, b"", b"x" * 60)], now=number)
+    writer.close()
+
+    def no_room(segment: Segment, *, writing: bool) -> object:
+        if not segment.path.exists():
+            raise Missing(segment.path)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def no_file(path: Path, text: str, encoding: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Segment, "_connect", no_room)
+    monkeypatch.setattr(Path, "write_text", no_file)
+    journal = SqliteJournal(tmp_path, "shard")
+    records = journal.messages.read(BEGINNING, 8)
+    assert [record.offset for record in records] == list(range(8))
+    journal.messages.hold("reader", 7)
+    assert journal.messages.trim() == 8
+    with pytest.raises(Unavailable, match="disk is full"):
+        journal.messages.read(7, 5)  # still appended to: that one needs room
+    monkeypatch.undo()
+    assert len(journal.messages.read(7, 5)) == 2
+    journal.close()

@@ -257,6 +257,33 @@ def test_what_a_crash_between_creating_and_sealing_left_is_ignored_and_removed(r
     assert not list(folder.glob("*.new*"))
 
 
+def test_a_left_over_of_another_process_is_removed_when_the_segment_ends(reopen: Open) -> None:
+    journal = reopen(segment_bytes=400)
+    fill(journal.messages, 2)
+    journal_segment.create(journal.folder / "messages", 2, stream="messages", at=1, messages=2)
+    fill(journal.messages, 20)
+    assert 2 not in segments(journal) and len(segments(journal)) > 2
+    assert len(read_all(reopen().messages)) == journal.messages.head() + 1 == 22
+
+
+def test_a_segment_sealed_in_the_middle_of_a_read_skips_nothing(reopen: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = reopen(), reopen(segment_bytes=200)
+    fill(writer.messages, 1)
+    state = journal_segment.Segment.state
+    meanwhile = [lambda: fill(writer.messages, 8)]
+
+    def late(segment: journal_segment.Segment) -> journal_segment.State:
+        if meanwhile:
+            meanwhile.pop()()
+        return state(segment)
+
+    monkeypatch.setattr(journal_segment.Segment, "state", late)
+    seen = reader.messages.read(BEGINNING, 100)
+    assert len(segments(writer)) > 1
+    seen += reader.messages.read(seen[-1].offset, 100)
+    assert [record.offset for record in seen] == list(range(9))
+
+
 def test_a_crash_before_the_old_segment_is_sealed_leaves_a_working_log(
     reopen: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
