@@ -158,7 +158,8 @@ class Program:
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"run ended with {self.process.returncode}: {self.log()[-3000:]}")
         try:
-            return bool(httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).is_success)
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5)
+            return bool(answer.status_code == httpx.codes.OK)
         except httpx.HTTPError:
             return False
 
