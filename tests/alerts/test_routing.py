@@ -15,9 +15,7 @@ teams:
 default_team: first
 channels: {a: {type: console}, b: {type: console}, c: {type: console}}
 """
-CENTRES = (
-    TEAMS + "centres: [{id: one, areas: [elsewhere], channels: [c]}, {id: two, areas: [city], channels: [b]}]\n"
-)
+CENTRES = TEAMS + "centres: [{id: one, areas: [elsewhere], channels: [c]}, {id: two, areas: [city], channels: [b]}]\n"
 
 
 @pytest.fixture
