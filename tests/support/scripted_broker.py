@@ -1,0 +1,102 @@
+"""A broker that does what a test tells it, in bytes: for what no real broker does on request."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import NamedTuple
+
+
+class Packet(NamedTuple):
+    first: int
+    body: bytes
+
+
+def packet(first: int, body: bytes) -> bytes:
+    """A packet with its length; bodies under 16 KiB."""
+    length = bytes([len(body)]) if len(body) < 128 else bytes([len(body) & 127 | 128, len(body) >> 7])
+    return bytes([first]) + length + body
+
+
+class ScriptedBroker:
+    """`accepts`: protocol levels let in (4, 5); others get `refusal`, or the connection closed when that is empty.
+    `grant`: the answer to every filter. `publishes`: packets sent after each SUBSCRIBE."""
+
+    def __init__(self) -> None:
+        self.accepts = {4, 5}
+        self.refusal = b""
+        self.grant = 1
+        self.publishes: list[bytes] = []
+        self.levels: list[int] = []  #: protocol level of every CONNECT
+        self.acknowledged: list[int] = []
+        self.subscribed = 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"mqtt://127.0.0.1:{self._server.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+        self._clients: list[socket.socket] = []
+        self._threads[0].start()
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        for client in self._clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        self._server.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                self._clients.append(client)
+                thread = threading.Thread(target=self._serve, args=(client,))
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as stream, contextlib.suppress(OSError):
+            v5 = False
+            while first := stream.read(1):
+                length, shift = 0, 0
+                while (byte := stream.read(1)[0]) & 128:
+                    length, shift = length | (byte & 127) << shift, shift + 7
+                body = stream.read(length | byte << shift)
+                if first[0] == 0x10:
+                    self.levels.append(body[6])
+                    v5 = body[6] == 5
+                    if body[6] not in self.accepts:
+                        client.sendall(self.refusal)
+                        return
+                for answer in self._answers(Packet(first[0], body), v5):
+                    client.sendall(answer)
+
+    def _answers(self, got: Packet, v5: bool) -> list[bytes]:
+        properties = b"\0" if v5 else b""
+        if got.first == 0x10:
+            return [packet(0x20, b"\0\0" + properties)]
+        if got.first == 0x40:
+            self.acknowledged.append(int.from_bytes(got.body[:2], "big"))
+        if got.first == 0x82:
+            self.subscribed += 1
+            count = _filters(got.body[3:] if v5 else got.body[2:])
+            return [packet(0x90, got.body[:2] + properties + bytes([self.grant]) * count), *self.publishes]
+        if got.first == 0xA2:
+            return [packet(0xB0, got.body[:2] + (properties + b"\x11" if v5 else b""))]
+        return [b"\xd0\0"] if got.first == 0xC0 else []
+
+
+def _filters(body: bytes) -> int:
+    count, at = 0, 0
+    while at < len(body):
+        at += 3 + int.from_bytes(body[at : at + 2], "big")
+        count += 1
+    return count
+
+
+def publish(topic: str, payload: bytes, packet_id: int, *, v5: bool) -> bytes:
+    """A PUBLISH of QoS 1."""
+    name = topic.encode()
+    number = packet_id.to_bytes(2, "big")
+    return packet(0x32, len(name).to_bytes(2, "big") + name + number + (b"\0" if v5 else b"") + payload)
