@@ -148,7 +148,7 @@ class Program:
 
         def done() -> bool:
             books = json.loads(self.call("ledger", "--json", check=False).stdout or "{}")
-            messages = books.get("messages", {})
+            messages: dict[str, int] = books.get("messages", {})
             return messages.get("received", 0) >= received and messages.get("waiting") == 0
 
         self.until(done, seconds=120, what=f"{received} messages written")
