@@ -74,6 +74,8 @@ def test_the_same_rows_give_the_same_bytes(ending: str, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write_readings(tmp_path / folder / f"r.{ending}", rows)
+    if ending.endswith(".gz"):
+        assert (tmp_path / "a" / f"r.{ending}").read_bytes()[4:8] == bytes(4)  # no time of writing in the header
     assert (tmp_path / "a" / f"r.{ending}").read_bytes() == (tmp_path / "b" / f"r.{ending}").read_bytes()
 
 

@@ -206,6 +206,33 @@ def test_a_replay_that_is_interrupted_waits_for_its_acknowledgements(
         wait_until(lambda: len(heard.messages) == count)
 
 
+def test_a_replay_ends_only_when_all_is_acknowledged(tmp_path: Path) -> None:
+    """A broker that acknowledges only once it has heard everything."""
+    own = tmp_path / "r.jsonl"
+    own.write_text("\n".join(json.dumps({"device_id": "d", "ts": n}) for n in range(5)))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_late, args=(server, 5), daemon=True).start()
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        done = simulators("replay", str(own), "--speed", "max", "--broker", url, "--topic", "late/{device_id}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("replay: published 5, acknowledged 5, in ")
+
+
+def _late(server: socket.socket, count: int) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(b"\x20\x03\x00\x00\x00")
+        heard = bytearray()
+        while heard.count(b"late/d") < count:
+            heard += connection.recv(65_536)
+        time.sleep(0.5)  # long enough for a replay that does not wait to have gone
+        for number in range(1, count + 1):
+            connection.sendall(b"\x40\x02" + number.to_bytes(2, "big"))
+        while connection.recv(65_536):
+            pass
+
+
 def test_load_sends_what_it_says_and_every_message_arrives(mosquitto: Broker, tmp_path: Path) -> None:
     sent = tmp_path / "sent.jsonl"
     with listening(mosquitto, "ember/v1/+/+/telemetry") as heard:
