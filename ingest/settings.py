@@ -78,8 +78,9 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
         number = isinstance(getattr(Settings(), key), int)
         if number and not value.isdecimal():
             problems.append(f"{where}: {value!r} is no whole number; give one, such as 0")
-        converted[key] = int(value) if number and value.isdecimal() else value
-    settings = msgspec.convert(converted, Settings, strict=False) if not problems else Settings()
+        else:
+            converted[key] = int(value) if number else value
+    settings = msgspec.convert(converted, Settings, strict=False)
     problems += _wrong_values(settings, {key: where for key, (_, where) in values.items()})
     if problems:
         raise ConfigError(problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +35,14 @@ class Rows:
         """Any statement; its rows."""
         cursor = self._connection.execute(text.encode(), values)
         return cursor.fetchall() if cursor.description else []
+
+    def wait(self, text: str, seconds: float = 10) -> tuple[Any, ...]:
+        """The first row of a query, once there is one."""
+        deadline = time.monotonic() + seconds
+        while not (found := self.execute(text)):
+            assert time.monotonic() < deadline, f"no row: {text}"
+            time.sleep(0.02)
+        return found[0]
 
     def offset(self) -> int:
         """A log offset nobody had before."""
