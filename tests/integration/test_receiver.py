@@ -265,6 +265,18 @@ def test_after_a_restart_of_the_broker_it_subscribes_again(
     assert "started" not in msgspec.msgpack.decode(intake.value, type=Intake).reason
 
 
+def test_what_the_broker_queued_outlives_its_restart(
+    mosquitto: Broker, tmp_path: Path, intaker: Intaker, topic: str
+) -> None:
+    with start_broker(tmp_path / "broker", kind="mosquitto") as first, intaker.running(first.url):
+        intaker.wait_listening()
+    with start_broker(tmp_path / "broker", first.port, kind="mosquitto") as second, publisher(second.url) as client:
+        client.publish_all(numbered(topic, 1500))
+    with start_broker(tmp_path / "broker", first.port, kind="mosquitto") as third, intaker.running(third.url):
+        wait_until(lambda: len(intaker.payloads()) == 1500)
+    assert intaker.payloads() == [payload for _, payload in numbered(topic, 1500)]
+
+
 def test_a_large_message_arrives_whole_among_small_ones(mosquitto: Broker, intaker: Intaker, topic: str) -> None:
     large = os.urandom(5 << 20)
     with intaker.running(mosquitto.url), publisher(mosquitto.url) as client:
