@@ -25,7 +25,7 @@ CONTENT_POLICY = (
 )
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer a browser sends `Origin: null` with our own forms
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 

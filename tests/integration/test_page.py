@@ -59,6 +59,8 @@ def test_the_log_in_form_leads_to_the_board(browser: Browser, database: str) -> 
         browser.wait("location.pathname === '/' && !!document.getElementById('board')")
         assert browser.eval("document.cookie") == ""  # no script can read the session
         assert TOKEN not in browser.eval("location.href")
+        browser.eval("document.getElementById('logout').click()")
+        browser.wait("location.pathname === '/login'")
         browser.go("about:blank")
 
 
@@ -118,14 +120,14 @@ def test_nothing_that_comes_from_outside_becomes_markup(browser: Browser, board:
 
 
 def test_fires_stand_above_faults_and_old_ones_below_new_ones(browser: Browser, board: Served, rows: Rows) -> None:
-    columns: dict[str, Any]
-    for name, columns in {
+    wanted: dict[str, dict[str, Any]] = {
         "fault": {"signal_class": "fault"},
         "handled": {"state": "acknowledged"},
         "older": {"opened_at": datetime(2026, 2, 1, tzinfo=UTC)},
         "newer": {"opened_at": datetime(2026, 2, 2, tzinfo=UTC)},
         "over": {"state": "closed"},
-    }.items():
+    }
+    for name, columns in wanted.items():
         rows.incident(name, **columns)
     rows.event("incident")
     browser.wait("document.querySelectorAll('article').length === 4")
