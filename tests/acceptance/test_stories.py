@@ -72,20 +72,10 @@ def say(broker: Broker, topic: str, **fields: object) -> None:
         publisher.close()
 
 
-def registered(program: Program) -> bool:
-    """The inventory has come through the log: the relay has carried it and the evaluator has read it."""
-    journal = SqliteJournal(program.data / "journal", "main")
-    try:
-        record = journal.messages.last(Kind.INVENTORY)
-        return record is not None
-    finally:
-        journal.close()
-
-
 def test_a_plain_fire_is_told_once_acknowledged_and_explained(
     program: Program, broker: Broker, collector: Collector
 ) -> None:
-    program.until(lambda: registered(program))
+    program.until(lambda: program.in_log("main", "INVENTORY"))
     say(broker, "shed-1/head-1/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
     collector.wants(1, within=10)
     say(broker, "shed-1/head-2/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
@@ -117,7 +107,7 @@ def test_a_smoke_alarm_of_an_unregistered_device_pages_the_centre(
 def test_a_head_whose_clock_is_nine_years_off_pages_at_once(
     program: Program, broker: Broker, collector: Collector
 ) -> None:
-    program.until(lambda: registered(program))
+    program.until(lambda: program.in_log("main", "INVENTORY"))
     now = time.time()
     say(broker, "shed-1/head-1/alarm", ts=round((now - NINE_YEARS_S) * 1000), smoke_alarm=True)
     collector.wants(1, within=10)
@@ -132,7 +122,7 @@ def test_a_head_whose_clock_is_nine_years_off_pages_at_once(
 def test_a_receiver_that_hears_nothing_is_told_as_blind_within_45_seconds(
     program: Program, broker: Broker, collector: Collector
 ) -> None:
-    program.until(lambda: registered(program))
+    program.until(lambda: program.in_log("main", "INVENTORY"))
     stopped = program.pid("receiver")
     os.kill(stopped, signal.SIGSTOP)  # it lives and hears nothing, so that nobody starts it again
     try:
@@ -152,7 +142,7 @@ def test_a_receiver_that_hears_nothing_is_told_as_blind_within_45_seconds(
 def test_a_killed_receiver_is_started_again_and_loses_nothing(
     program: Program, broker: Broker, collector: Collector
 ) -> None:
-    program.until(lambda: registered(program))
+    program.until(lambda: program.in_log("main", "INVENTORY"))
     first = program.pid("receiver")
     program.kill("receiver")
     say(broker, "shed-1/head-1/alarm", smoke_alarm=True)
@@ -167,7 +157,7 @@ def test_two_hours_of_downtime_are_one_blind_alert_and_no_device_is_called_silen
     program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url)
     register(program, devices=50, interval=60)
     with program:
-        program.until(lambda: registered(program))
+        program.until(lambda: program.in_log("main", "INVENTORY"))
     # the log's last sign of listening, as a receiver that died two hours ago left it
     _age_log(program, by=2 * HOUR)
     with program:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,9 @@ from urllib.parse import quote
 import httpx
 import psutil
 from psycopg.conninfo import conninfo_to_dict
+
+from ingest.journal_sqlite import SqliteJournal
+from ingest.message import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("EMBERWATCH_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -59,7 +63,7 @@ class Program:
             **(more or {}),
         }
         if database:
-            self.environment["EMBERWATCH_DATABASE_URL"] = _as_url(database)
+            self.environment["EMBERWATCH_DATABASE_URL"] = as_url(database)
         if hook:
             teams = teams or _one_team(hook)
         for name, text in (("teams", teams), ("sources", sources)):
@@ -154,6 +158,11 @@ class Program:
         self.until(done, seconds=120, what=f"{received} messages written")
         return self.ledger()
 
+    def in_log(self, shard: str, kind: str) -> bool:
+        """Whether the `messages` stream has a record of this kind."""
+        with closing(SqliteJournal(self.data / "journal", shard)) as journal:
+            return journal.messages.last(Kind[kind]) is not None
+
     def is_ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"run ended with {self.process.returncode}: {self.log()[-3000:]}")
@@ -194,7 +203,7 @@ channels:
 """
 
 
-def _as_url(conninfo: str) -> str:
+def as_url(conninfo: str) -> str:
     """A libpq connection string as a postgresql:// URL."""
     if "://" in conninfo:
         return conninfo
