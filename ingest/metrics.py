@@ -92,3 +92,54 @@ LOG_LEFT_BYTES = Gauge(
     "What the quota and the disk leave to a shard's log, the reserve for urgent sources included",
     ["shard"],
 )
+
+# writer
+WRITTEN = Counter(
+    "emberwatch_ingest_written_total", "Messages in the books of the database, by outcome", ["shard", "outcome"]
+)
+WRITTEN_READINGS = Counter("emberwatch_ingest_written_readings_total", "Readings stored", ["shard"])
+REFUSED = Counter("emberwatch_ingest_refused_total", "Messages that the database refused for good", ["shard"])
+QUARANTINED = Counter("emberwatch_ingest_quarantined_total", "Messages put aside, by reason", ["shard", "reason"])
+WRITE = Histogram(
+    "emberwatch_ingest_write_seconds",
+    "Time of one batch in the database, until it is committed",
+    ["shard"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30),
+)
+WRITE_RETRIES = Counter(
+    "emberwatch_ingest_write_retries_total", "Attempts to write that have to be repeated", ["shard"]
+)
+WRITER_LAG = Gauge("emberwatch_ingest_writer_lag_seconds", "Age of the newest record in the database", ["shard"])
+MAINTENANCE_FAILED = Counter(
+    "emberwatch_ingest_maintenance_failed_total", "Steps of the maintenance job that failed", ["step"]
+)
+
+
+class WriterMetrics:
+    """The writer's metrics for one shard, with every label value made."""
+
+    def __init__(self, *, shard: str, outcomes: Sequence[str], reasons: Sequence[str]) -> None:
+        self._outcomes = {outcome: WRITTEN.labels(shard, outcome) for outcome in outcomes}
+        self._reasons = {reason: QUARANTINED.labels(shard, reason) for reason in reasons}
+        self._readings = WRITTEN_READINGS.labels(shard)
+        self._refused = REFUSED.labels(shard)
+        self._write = WRITE.labels(shard)
+        self._retries = WRITE_RETRIES.labels(shard)
+        self._lag = WRITER_LAG.labels(shard)
+
+    def written(self, counts: Mapping[str, int], reasons: Sequence[str], *, seconds: float, lag: float) -> None:
+        """One batch is committed; a message that moved in the books is taken from no counter here."""
+        for outcome, counter in self._outcomes.items():
+            counter.inc(max(0, counts.get(outcome, 0)))
+        for reason in reasons:
+            self._reasons[reason].inc()
+        self._readings.inc(max(0, counts.get("readings", 0)))
+        self._refused.inc(counts.get("refused", 0))
+        self._write.observe(seconds)
+        self._lag.set(lag)
+
+    def caught_up(self) -> None:
+        self._lag.set(0)
+
+    def retried(self) -> None:
+        self._retries.inc()

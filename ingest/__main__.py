@@ -1,0 +1,184 @@
+"""`python -m ingest [receiver|writer]`: one role for every shard, or both roles as children."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import structlog
+from prometheus_client import start_http_server
+
+from ingest.backoff import Backoff
+from ingest.database import database_url, open_pool
+from ingest.errors import ConfigError, EmberwatchError, OperatorError, Unavailable
+from ingest.journal import Entry, Journal
+from ingest.journal_sqlite import SqliteJournal
+from ingest.maintenance import Maintenance
+from ingest.message import Kind
+from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
+from ingest.receiver import Receiver
+from ingest.settings import Settings, load_settings
+from ingest.sources import Sources, load_sources
+from ingest.telemetry import set_up_logging
+from ingest.writer import Writer
+
+#: The roles of this room, in the order they are started, and which of the metrics ports is theirs.
+ROLES = {"receiver": 0, "writer": 1}
+
+Part = Callable[[threading.Event], None]
+
+log = structlog.get_logger()
+
+
+def main(argv: list[str]) -> int:
+    """Run until a signal; the exit code: 0 stopped, 1 to be started again, 2 a person must help."""
+    try:
+        if argv and argv not in [[role] for role in ROLES]:
+            raise OperatorError(f"usage: python -m ingest [{'|'.join(ROLES)}]; found {' '.join(argv)}")
+        stop = stop_on_signals()
+        settings = load_settings()
+        if not argv:
+            return supervise(settings, stop)
+        return run_role(argv[0], settings, stop)
+    except OperatorError as error:
+        for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
+            print(problem, file=sys.stderr)
+        return GIVE_UP
+    except EmberwatchError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def supervise(settings: Settings, stop: threading.Event) -> int:
+    """Both roles as children of this process."""
+    set_up_logging("ingest", settings.log_format)
+    supervisor = Supervisor(settings.data / "run")
+    for role in ROLES:
+        supervisor.add(role, [sys.executable, "-m", "ingest", role])
+    return supervisor.run(stop)
+
+
+def run_role(role: str, settings: Settings, stop: threading.Event) -> int:
+    """One role for all shards, a thread each."""
+    set_up_logging(role, settings.log_format)
+    sources = load_sources(Path(settings.sources).expanduser() if settings.sources else None)
+    with contextlib.ExitStack() as stack:
+        journals = [
+            stack.enter_context(contextlib.closing(open_journal(settings, shard))) for shard in sources.shards()
+        ]
+        make = receivers if role == "receiver" else writers
+        parts = make(settings, sources, {journal.shard: journal for journal in journals}, stack)
+        serve_metrics(settings.metrics_address(ROLES[role]))
+        log.info("running", shards=list(sources.shards()))
+        run_parts(parts, stop)
+    return 0
+
+
+def receivers(
+    settings: Settings, sources: Sources, journals: Mapping[str, SqliteJournal], stack: contextlib.ExitStack
+) -> dict[str, Part]:
+    """A receiver a shard; the sources stand in the log before the first message that came by them."""
+
+    def receive(journal: SqliteJournal, receiver: Receiver, stop: threading.Event) -> None:
+        announce_sources(journal, sources, stop)
+        receiver.run(stop)
+
+    parts: dict[str, Part] = {}
+    for shard, journal in journals.items():
+        receiver = Receiver(
+            journal=journal,
+            sources=sources.of(shard),
+            mqtt_url=settings.mqtt_url,
+            client_id=settings.mqtt_client_id,
+            now=wall,
+        )
+        parts[f"receiver of {shard}"] = partial(receive, journal, receiver)
+    return parts
+
+
+def writers(
+    settings: Settings, sources: Sources, journals: Mapping[str, SqliteJournal], stack: contextlib.ExitStack
+) -> dict[str, Part]:
+    """A writer a shard, and the maintenance of them all. What the sources are, the log alone tells the writer."""
+    url = stack.enter_context(database_url(settings.database_url, settings.data))
+    pool = stack.enter_context(contextlib.closing(open_pool(url, name="writer", size=len(journals) + 1)))
+    empty = Sources(sources=(), text="")
+    parts: dict[str, Part] = {
+        f"writer of {shard}": Writer(journal, shard, pool, empty, wall).run for shard, journal in journals.items()
+    }
+    return {**parts, "maintenance": Maintenance(pool, list(journals.values()), wall).run}
+
+
+def announce_sources(journal: Journal, sources: Sources, stop: threading.Event) -> None:
+    """Put the sources into the log if they are news there; waits while the log is full."""
+    backoff, said = Backoff(), False
+    text = sources.text.encode()
+    while not stop.is_set():
+        newest = journal.messages.last(Kind.SOURCES)
+        if newest is not None and newest.value == text:
+            return
+        try:
+            journal.messages.append([Entry(Kind.SOURCES, value=text)], now=wall(), urgent=True)
+        except Unavailable as error:
+            if not said:
+                log.warning("sources cannot be put into the log; trying again", error=str(error))
+                said = True
+            stop.wait(backoff.next())
+        else:
+            log.info("sources put into the log", shard=journal.shard)
+
+
+def run_parts(parts: Mapping[str, Part], stop: threading.Event) -> None:
+    """Run each part on a thread of its own until `stop`; what the first broken one raised, after all have ended."""
+    broken: list[BaseException] = []
+
+    def run(part: Part) -> None:
+        try:
+            part(stop)
+        except BaseException as error:  # whatever it is, the others must not go on as if all were well
+            broken.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=run, args=(part,), name=name) for name, part in parts.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if broken:
+        raise broken[0]
+
+
+def open_journal(settings: Settings, shard: str) -> SqliteJournal:
+    """The log of a shard."""
+    return SqliteJournal(
+        settings.journal_dir,
+        shard,
+        quota_bytes=settings.journal_quota_bytes,
+        reserve_bytes=settings.journal_reserve_bytes,
+    )
+
+
+def serve_metrics(address: tuple[str, int]) -> None:
+    """Answer Prometheus on this address, on a thread that ends with the process."""
+    host, port = address
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise OperatorError(
+            f"EMBERWATCH_METRICS_BIND: cannot listen at {host}:{port}: {what}; choose another first port"
+        ) from None
+
+
+def wall() -> int:
+    """The wall clock in µs; handed to everything that needs the time."""
+    return time.time_ns() // 1000
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,260 @@
+"""One pass of the writer over the log: what its records come to, and how that gets into the database at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import psycopg
+import structlog
+from psycopg.rows import TupleRow
+
+from ingest import quarantine, store
+from ingest.admit import Memory, Outcome, Reason, admit
+from ingest.errors import ConfigError
+from ingest.inventory import InventoryDelta
+from ingest.inventory_store import upsert_inventory
+from ingest.journal import Record
+from ingest.message import EngineError, Kind
+from ingest.quarantine import Aside
+from ingest.readings import Reading
+from ingest.sources import parse_sources
+from ingest.store import Change, DeviceKey
+
+Connection = psycopg.Connection[TupleRow]
+log = structlog.get_logger()
+
+#: The books, by name: one line for every message, then its readings, then what the database itself refused
+#: (those are among the quarantined too).
+BOOKS = (*(outcome.value for outcome in Outcome), "readings", "refused")
+
+#: SQLSTATE classes that speak of the data and not of the server: feature not supported, data exceptions,
+#: constraints, external routines, check options, program limits (a key too long for an index), raised by a trigger.
+_OF_THE_DATA = {"0A", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"}
+
+_delta = msgspec.msgpack.Decoder(InventoryDelta).decode
+_engine_error = msgspec.msgpack.Decoder(EngineError).decode
+
+
+class Item(NamedTuple):
+    """A message that ends as stored."""
+
+    record: Record
+    readings: tuple[Reading, ...]
+    changes: list[Change]
+
+
+class States:
+    """The last known state of every device, in order of time: what is older than that changes nothing."""
+
+    def __init__(self, known: dict[DeviceKey, tuple[int, dict[str, bool]]] | None = None) -> None:
+        self._known = known if known is not None else {}
+
+    def changes(self, readings: Iterable[Reading]) -> list[Change]:
+        """The changes these readings bring; remembers them."""
+        changes: list[Change] = []
+        for reading in readings:
+            if not reading.states:
+                continue
+            key = (reading.site, reading.device)
+            last_at, states = self._known.get(key) or (reading.at, {})
+            if reading.at < last_at:
+                continue
+            for state, value in reading.states.items():
+                if states.get(state) is not value:
+                    states[state] = value
+                    changes.append(Change(*key, reading.at, state, value))
+            self._known[key] = (reading.at, states)
+        return changes
+
+    def dump(self) -> bytes:
+        return msgspec.msgpack.encode([(*key, at, states) for key, (at, states) in self._known.items()])
+
+    @classmethod
+    def load(cls, dumped: bytes) -> States:
+        rows = msgspec.msgpack.decode(dumped, type=list[tuple[str, str, int, dict[str, bool]]])
+        return cls({(site, device): (at, states) for site, device, at, states in rows})
+
+
+class Batch:
+    """What the records of one pass come to. Filled once; written as often as it takes."""
+
+    def __init__(self) -> None:
+        self.first = self.last = -1  # offsets
+        self.last_at = 0
+        self.items: list[Item] = []
+        self.asides: list[Aside] = []
+        self.counts: Counter[str] = Counter()
+        self.deltas: list[InventoryDelta] = []
+        self.errors: list[EngineError] = []
+
+    def take(self, records: Sequence[Record], memory: Memory, states: States) -> None:
+        """Admit these records in order; changes `memory` and `states`."""
+        for record in records:
+            if record.kind == Kind.MESSAGE:
+                self._message(record, memory, states)
+            else:
+                self._control(record, memory)
+        if records:
+            self.first = records[0].offset if self.first < 0 else self.first
+            self.last, self.last_at = records[-1].offset, records[-1].at
+
+    def _message(self, record: Record, memory: Memory, states: States) -> None:
+        try:
+            admission = admit(record, memory)
+        except Exception as error:  # a bug in a codec must not stop a shard; the evaluator does the same
+            log.exception("record set aside", offset=record.offset)
+            self._aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
+            return
+        if admission.outcome is Outcome.STORED:
+            self.counts[Outcome.STORED] += 1
+            self.counts["readings"] += len(admission.readings)
+            self.items.append(Item(record, admission.readings, states.changes(admission.readings)))
+        elif admission.outcome is Outcome.QUARANTINED:
+            self._aside(record, admission.reason or Reason.UNDECODABLE, admission.detail)
+        else:
+            self.counts[admission.outcome] += 1
+
+    def _aside(self, record: Record, reason: Reason, detail: str) -> None:
+        self.counts[Outcome.QUARANTINED] += 1
+        self.asides.append(Aside(record, reason, detail))
+
+    def _control(self, record: Record, memory: Memory) -> None:
+        """Control records change what later messages come to; a broken one changes nothing, as in the evaluator."""
+        try:
+            if record.kind == Kind.INVENTORY:
+                delta = _delta(record.value)
+                memory.apply_inventory(delta)
+                self.deltas.append(delta)
+            elif record.kind == Kind.SOURCES:
+                memory.apply_sources(parse_sources(record.value.decode(), "sources in the log"))
+            elif record.kind == Kind.ENGINE_ERROR:
+                self.errors.append(_engine_error(record.value))
+        except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
+            log.error("control record not taken over", offset=record.offset, kind=record.kind, error=str(error))
+
+
+class Writing:
+    """How writing a batch went: its counts as they are in the books, the device keys it met, what was refused."""
+
+    def __init__(self, counts: Counter[str] | None = None) -> None:
+        self.counts: Counter[str] = Counter(counts)
+        self.keys: dict[DeviceKey, int] = {}
+        self.refused: list[Aside] = []
+
+
+def is_refusal(error: Exception) -> bool:
+    """Does the database refuse the data itself, so that trying again would end the same?"""
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        return state[:2] in _OF_THE_DATA
+    # without a SQLSTATE psycopg refused before the server saw it: a number too large, a NUL in a text
+    return isinstance(error, psycopg.DataError | ValueError | OverflowError)
+
+
+def write_batch(
+    connection: Connection,
+    batch: Batch,
+    *,
+    shard: str,
+    known: Mapping[DeviceKey, int],
+    reported: Mapping[int, Record],
+    careful: bool,
+) -> Writing:
+    """Everything of a batch but the cursor. `reported` are the messages that `batch.errors` name, by offset.
+
+    The first attempt goes at full speed and raises what the database refuses; the careful one then bisects down to
+    the records that are refused and puts those aside with the SQLSTATE.
+    """
+    for delta in batch.deltas:
+        upsert_inventory(connection, delta)
+    number = store.next_batch(connection) if batch.counts or batch.errors else 0
+    writing = Writing(batch.counts)
+    if batch.items and careful:
+        _copy_carefully(connection, batch.items, known, number, writing)
+    elif batch.items:
+        writing.keys.update(_copy(connection, batch.items, known, number))
+    quarantine.put_aside(connection, shard=shard, batch=number, asides=[*batch.asides, *writing.refused])
+    for error in batch.errors:
+        _set_aside_later(connection, shard, number, error, reported, writing.counts)
+    if number:
+        store.add_batch(
+            connection,
+            batch=number,
+            shard=shard,
+            offsets=(batch.first, batch.last),
+            counts=writing.counts,
+            readings=_kept(batch, writing.refused),
+        )
+    return writing
+
+
+def _kept(batch: Batch, refused: Sequence[Aside]) -> Iterator[Reading]:
+    offsets = {aside.record.offset for aside in refused}
+    return (reading for item in batch.items if item.record.offset not in offsets for reading in item.readings)
+
+
+def _copy(
+    connection: Connection, items: Sequence[Item], known: Mapping[DeviceKey, int], number: int
+) -> dict[DeviceKey, int]:
+    """Readings and changes of these; the keys that were not known."""
+    met = {(reading.site, reading.device) for item in items for reading in item.readings}
+    new = store.device_keys(connection, met - known.keys())
+    keys = {device: new[device] if device in new else known[device] for device in met}
+    store.copy_readings(connection, (reading for item in items for reading in item.readings), keys, number)
+    store.copy_changes(connection, [change for item in items for change in item.changes], keys, number)
+    return new
+
+
+def _copy_carefully(
+    connection: Connection,
+    items: Sequence[Item],
+    known: Mapping[DeviceKey, int],
+    number: int,
+    writing: Writing,
+) -> None:
+    """Halve on refusal until the refused record stands alone."""
+    try:
+        with connection.transaction():
+            new = _copy(connection, items, known, number)
+    except (psycopg.Error, ValueError, OverflowError) as error:
+        if not is_refusal(error):
+            raise
+        if len(items) > 1:
+            half = len(items) // 2
+            for part in (items[:half], items[half:]):
+                _copy_carefully(connection, part, known, number, writing)
+            return
+        writing.refused.append(Aside(items[0].record, Reason.DATABASE, _why(error)))
+        writing.counts[Outcome.STORED] -= 1
+        writing.counts["readings"] -= len(items[0].readings)
+        writing.counts[Outcome.QUARANTINED] += 1
+        writing.counts["refused"] += 1
+    else:
+        writing.keys.update(new)
+
+
+def _why(error: Exception) -> str:
+    state = getattr(error, "sqlstate", None) or "before sending"
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return f"SQLSTATE {state}: {primary or ' '.join(str(error).split())}"
+
+
+def _set_aside_later(
+    connection: Connection,
+    shard: str,
+    number: int,
+    error: EngineError,
+    reported: Mapping[int, Record],
+    counts: Counter[str],
+) -> None:
+    """The engine raised on a message that admit had let through: it moves in the books, its readings stay."""
+    record = reported.get(error.offset)
+    if record is None or quarantine.is_aside(connection, shard=shard, offset=error.offset):
+        return
+    aside = Aside(record, Reason.ENGINE_ERROR, error.error)
+    quarantine.put_aside(connection, shard=shard, batch=number, asides=[aside])
+    counts[Outcome.STORED] -= 1
+    counts[Outcome.QUARANTINED] += 1
