@@ -19,7 +19,7 @@ from alerts.checkpoints import Checkpoints, read_checkpoint
 from alerts.decisions import Decision
 from alerts.engine import Engine
 from alerts.export import export_order, json_lines
-from alerts.judge import Judge
+from alerts.judge import Judge, deadly_offsets
 from alerts.rulebook import Rulebook, load_rulebook, parse_rulebook
 from ingest.admit import Admission, Outcome, Suspicion
 from ingest.errors import OperatorError
@@ -109,6 +109,7 @@ def backtest_journal(path: Path, rulebook: Rulebook | None = None) -> Result:
     judge = Judge(shard=export.shard, clock=Clock(export.extras["clock"].decode()), rulebook=begin)
     if "checkpoint" in export.extras:
         _start_from(judge, export.extras["checkpoint"], rulebook)
+    judge.deadly = deadly_offsets(records)
     decisions: list[Decision] = []
     for record in _progress(records, "judging"):
         if rulebook is not None and record.kind == Kind.RULEBOOK:

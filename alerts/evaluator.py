@@ -15,9 +15,10 @@ import structlog
 from alerts import evaluator_metrics as metrics
 from alerts.alert import Transition, derived_id
 from alerts.checkpoints import Checkpoints, Writing
+from alerts.crashes import Crashes
 from alerts.decisions import KINDS, Decision, Progress, decode, entry, progress_of
 from alerts.incident import Notice
-from alerts.judge import Judge
+from alerts.judge import Judge, deadly_offsets
 from alerts.rulebook import parse_rulebook
 from ingest.errors import Unavailable
 from ingest.journal import BEGINNING, Entry, Journal, Record
@@ -51,6 +52,7 @@ class Evaluator:
         self._checkpoint: Writing | None = None
         self._checkpoint_at = 0
         self.checkpoints: Checkpoints | None = None
+        self._crashes: Crashes | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Evaluate until `stop`; raises OperatorError when another evaluator owns the shard."""
@@ -59,6 +61,7 @@ class Evaluator:
         metrics.start_evaluator_metrics(self.shard)
         try:
             self.checkpoints = Checkpoints(self.journal.folder / "checkpoints", self.shard)
+            self._crashes = Crashes(self.journal.folder / "evaluator.crashes")
             self.resume(self.checkpoints, stop)
             self._checkpoint_at = self.now()
             self._hold(self.checkpoints)
@@ -68,6 +71,8 @@ class Evaluator:
             self._write([])
             self._whole_checkpoint()
         finally:
+            if self._crashes:
+                self._crashes.close()
             owned.release()
 
     def turn(self) -> bool:
@@ -79,6 +84,8 @@ class Evaluator:
         if decisions or self.now() - self._written_at >= PROGRESS_EVERY:
             self._write(decisions)
         self._some_checkpoint()
+        if self._crashes:
+            self._crashes.done()
         metrics.evaluated(self.shard, records, self.now(), len(self.judge.engine.sites))
         return bool(records)
 
@@ -87,8 +94,7 @@ class Evaluator:
         cursor = self.durable_cursor()
         header = checkpoints.load(self.judge)
         self.cursor = header.offset if header else self.journal.messages.floor()
-        if header is None:
-            self._begin_with_first_rulebook()
+        self._look_ahead(fresh=header is None)
         sliced = {name: site.offset for name, site in self.judge.engine.sites.items()}
         silent: list[Decision] = []
         while self.cursor < cursor and not stop.is_set():
@@ -107,14 +113,18 @@ class Evaluator:
         decided = header.decided if header else self.journal.decisions.floor()
         self._report_difference(decided, sliced, silent, cursor)
 
-    def _begin_with_first_rulebook(self) -> None:
-        """Records older than the first rulebook of the log are judged by that one, now and in every back-test."""
-        after = self.journal.messages.floor()
+    def _look_ahead(self, *, fresh: bool) -> None:
+        """What must be known before the records it is about: which ones are not to be judged at all, and at the very
+        beginning of a log the first rulebook, which judges what is older too, now and in every back-test."""
+        after = self.cursor
+        if self._crashes and self._crashes.deadly >= 0:
+            self.judge.deadly.add(self._crashes.deadly)
         while records := self.journal.messages.read(after, BATCH, control_only=True):
-            for record in records:
-                if record.kind == Kind.RULEBOOK:
-                    self.judge.engine.rulebook = parse_rulebook(record.value.decode(), "rulebook in the log")
-                    return
+            self.judge.deadly |= deadly_offsets(records)
+            first = next((record for record in records if record.kind == Kind.RULEBOOK), None)
+            if fresh and first is not None:
+                self.judge.engine.rulebook = parse_rulebook(first.value.decode(), "rulebook in the log")
+                fresh = False
             after = records[-1].offset
 
     def durable_cursor(self) -> int:
@@ -124,6 +134,8 @@ class Evaluator:
         return max((progress.cursor for progress in owned if progress), default=BEGINNING)
 
     def _step(self, record: Record, *, silent: bool = False) -> None:
+        if self._crashes:
+            self._crashes.judging(record.offset)
         error = self.judge.step(record)
         if error is not None and not silent:
             metrics.ENGINE_ERRORS.labels(shard=self.shard).inc()

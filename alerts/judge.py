@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 _delta = msgspec.msgpack.Decoder(InventoryDelta).decode
 _tick = msgspec.msgpack.Decoder(Tick).decode
 _intake = msgspec.msgpack.Decoder(Intake).decode
+decode_engine_error = msgspec.msgpack.Decoder(EngineError).decode
 _act = msgspec.msgpack.Decoder(Act).decode
 
 
@@ -38,6 +39,7 @@ class Judge:
         self.engine = Engine(shard=shard, clock=clock, rulebook=rulebook)
         self.memory = Memory(Sources(sources=(), text=""))
         self.counts: Counter[str] = Counter()
+        self.deadly: set[int] = set()  #: offsets of records that are set aside without being judged
         self._notices: list[Decision] = []
         self._controls: dict[int, Callable[[Record], None]] = {
             Kind.TICK: lambda r: self.engine.tick(_tick(r.value), offset=r.offset, at=r.at),
@@ -53,13 +55,16 @@ class Judge:
 
         A bug in admit or the engine must not stop a shard: such a record is set aside, and what is returned says so.
         """
+        if record.offset in self.deadly:
+            return self._set_aside(record, "it ended the evaluator several times in a row", deadly=True)
         try:
             if record.kind == Kind.MESSAGE:
                 self._message(record)
             elif record.kind in self._controls:
                 self._controls[record.kind](record)
         except Exception as error:
-            return self._set_aside(record, error)
+            log.exception("record set aside", shard=self.shard, offset=record.offset)
+            return self._set_aside(record, f"{type(error).__name__}: {error}"[:500])
         return None
 
     def _message(self, record: Record) -> None:
@@ -67,15 +72,14 @@ class Judge:
         self.engine.admitted(admission, offset=record.offset, at=record.at)
         self.counts[admission.outcome] += 1
 
-    def _set_aside(self, record: Record, error: Exception) -> EngineError:
-        log.exception("record set aside", shard=self.shard, offset=record.offset)
+    def _set_aside(self, record: Record, error: str, *, deadly: bool = False) -> EngineError:
         if record.kind == Kind.MESSAGE:
             self.counts[Outcome.QUARANTINED] += 1
             suspicion = _suspicion(record)
             if suspicion is not None:
                 aside = Admission(outcome=Outcome.QUARANTINED, suspicion=suspicion)
                 self.engine.admitted(aside, offset=record.offset, at=record.at)
-        return EngineError(offset=record.offset, error=f"{type(error).__name__}: {error}"[:500])
+        return EngineError(offset=record.offset, error=error, deadly=deadly)
 
     def take(self) -> list[Decision]:
         """The decisions since the last call."""
@@ -115,6 +119,12 @@ class Judge:
     def _refused(self, what: str, record: Record, error: Exception) -> None:
         text = f"a {what} with mistakes was not taken over, the one before stays: {error}"
         self._notices.append(Notice(id=derived_id("notice", self.shard, record.offset), at=record.at, text=text))
+
+
+def deadly_offsets(records: Iterable[Record]) -> set[int]:
+    """Offsets that Kind.ENGINE_ERROR records name as not to be judged."""
+    aside = (decode_engine_error(record.value) for record in records if record.kind == Kind.ENGINE_ERROR)
+    return {each.offset for each in aside if each.deadly}
 
 
 def _suspicion(record: Record) -> Suspicion | None:

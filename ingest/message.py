@@ -99,10 +99,14 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineError(msgspec.Struct, frozen=True, kw_only=True):
-    """The record at `offset` made admit or the engine raise and is set aside, in replay too."""
+    """The record at `offset` made admit or the engine raise and is set aside, in replay too.
+
+    `deadly`: it ended the whole process again and again; it is not judged at all any more.
+    """
 
     offset: int
     error: str
+    deadly: bool = False
 
 
 _encode = msgspec.msgpack.Encoder().encode

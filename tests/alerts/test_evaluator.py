@@ -238,7 +238,7 @@ def test_a_difference_after_a_restart_is_one_notice_and_clears_nothing(tmp_path:
     changed = bench.evaluator()
     changed.judge.engine.rulebook = parse_rulebook("rules: []", "none")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(changed, "_begin_with_first_rulebook", lambda: None)
+        patch.setattr(changed, "_look_ahead", lambda *, fresh: None)
         changed.judge._controls[Kind.RULEBOOK] = lambda record: None
         for file in checkpoints.folder.glob("*.checkpoint"):
             file.unlink()
