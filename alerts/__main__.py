@@ -26,7 +26,8 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
 from ingest.settings import Settings, load_settings
-from ingest.sources import Clock, load_sources
+from ingest.sources import Clock
+from ingest.sources_file import load_sources
 from ingest.telemetry import set_up_logging
 
 #: The roles of this room, in the order they are started, and which of the metrics ports is theirs.

@@ -19,7 +19,8 @@ from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record
 from ingest.message import Act, EngineError, Intake, Kind, Tick, decode_message
-from ingest.sources import Clock, Sources, parse_sources
+from ingest.sources import Clock, Sources
+from ingest.sources_file import parse_sources
 from ingest.suspicion import place, sign_in_bytes
 
 log = structlog.get_logger()

@@ -23,7 +23,8 @@ from ingest.message import Kind
 from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
 from ingest.receiver import Receiver
 from ingest.settings import Settings, load_settings
-from ingest.sources import Sources, load_sources
+from ingest.sources import Sources
+from ingest.sources_file import load_sources
 from ingest.telemetry import set_up_logging
 from ingest.writer import Writer
 

@@ -20,7 +20,7 @@ from ingest.journal import Record
 from ingest.message import EngineError, Kind
 from ingest.quarantine import Aside
 from ingest.readings import Reading
-from ingest.sources import parse_sources
+from ingest.sources_file import parse_sources
 from ingest.store import Change, DeviceKey
 
 Connection = psycopg.Connection[TupleRow]

@@ -14,7 +14,8 @@ from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory
 from ingest.errors import OperatorError, Undecodable
 from ingest.message import Message
 from ingest.readings import Observation, iso
-from ingest.sources import Source, load_sources
+from ingest.sources import Source
+from ingest.sources_file import load_sources
 from ingest.suspicion import place
 from ingest.topics import matches, valid_topic
 

@@ -163,7 +163,7 @@ class Writer:
 
     def _reported(self, batch: Batch) -> dict[int, Record]:
         """The messages that the batch's engine errors name, where the log still has them."""
-        found = (self._message_at(error) for error in batch.errors)
+        found = (self._message_at(error) for error in batch.errors if error.offset < batch.last)
         return {record.offset: record for record in found if record is not None}
 
     def _message_at(self, error: EngineError) -> Record | None:

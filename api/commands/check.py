@@ -16,7 +16,8 @@ from ingest.brokercheck import Grade, check_broker
 from ingest.database import AWAY, Connection, connect, database_url, pending
 from ingest.errors import ConfigError, EmberwatchError
 from ingest.settings import Settings, load_settings
-from ingest.sources import Sources, load_sources
+from ingest.sources import Sources
+from ingest.sources_file import load_sources
 
 T = TypeVar("T")
 

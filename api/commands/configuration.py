@@ -10,7 +10,8 @@ from alerts.rulebook import Rulebook, load_rulebook
 from alerts.teams import Teams, load_teams
 from ingest.errors import ConfigError
 from ingest.settings import Settings, load_settings
-from ingest.sources import Sources, load_sources
+from ingest.sources import Sources
+from ingest.sources_file import load_sources
 
 T = TypeVar("T")
 

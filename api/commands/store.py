@@ -26,7 +26,8 @@ from ingest.journal_sqlite import SqliteJournal, shards_of
 from ingest.quarantine import Quarantined, list_quarantine
 from ingest.readings import iso
 from ingest.settings import Settings, load_settings
-from ingest.sources import Clock, load_sources
+from ingest.sources import Clock
+from ingest.sources_file import load_sources
 
 
 @contextmanager

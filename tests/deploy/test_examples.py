@@ -16,7 +16,7 @@ from alerts.teams import load_teams
 from ingest.inventory import Inventory
 from ingest.inventory_file import parse_inventory
 from ingest.settings import KEYS, Settings, load_settings
-from ingest.sources import load_sources
+from ingest.sources_file import load_sources
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 CONFIG = DEPLOY / "config"

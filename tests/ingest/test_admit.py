@@ -12,7 +12,8 @@ from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.inventory import Device, InventoryDelta
 from ingest.message import Message
 from ingest.readings import Lateness, Observation
-from ingest.sources import Source, parse_sources
+from ingest.sources import Source
+from ingest.sources_file import parse_sources
 from tests.support.admission import ALARM, START, TELEMETRY, Desk, micros, record, stamp
 
 GATEWAY = "ember/v1/shed/telemetry"

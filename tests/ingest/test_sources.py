@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import ConfigError
-from ingest.sources import Clock, load_sources, parse_sources
+from ingest.sources import Clock
+from ingest.sources_file import load_sources, parse_sources
 
 ROOT = Path(__file__).parents[2]
 

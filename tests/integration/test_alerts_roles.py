@@ -17,7 +17,7 @@ from ingest.inventory import Area, Device, InventoryDelta, Site
 from ingest.journal import Entry
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Intake, Kind, Message, Tick, encode
-from ingest.sources import load_sources
+from ingest.sources_file import load_sources
 from tests.support.collector import Collector
 from tests.support.dispatching import until, wall
 

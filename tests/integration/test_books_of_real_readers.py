@@ -22,7 +22,8 @@ from ingest.database import Pool, open_pool
 from ingest.journal import Entry
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind, Message, Tick, encode
-from ingest.sources import Clock, parse_sources
+from ingest.sources import Clock
+from ingest.sources_file import parse_sources
 from ingest.writer import Writer
 from tests.support.decisions import NOON
 

@@ -15,7 +15,8 @@ from ingest.codecs import CODECS
 from ingest.inventory_file import parse_inventory
 from ingest.message import Message
 from ingest.readings import SECOND, Observation
-from ingest.sources import Source, load_sources, parse_sources
+from ingest.sources import Source
+from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
 from simulators.battery_fire import ignite
 from simulators.fleet import OPENING, Fleet, write_inventory

@@ -11,7 +11,8 @@ from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.journal import Record
 from ingest.message import Kind, Message, encode
 from ingest.readings import SECOND
-from ingest.sources import Source, Sources, load_sources, parse_sources
+from ingest.sources import Source, Sources
+from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
 
 #: All times of a desk are seconds after this (µs): 2026-05-01T00:00:00Z.

@@ -1,0 +1,206 @@
+"""sources.yaml: which topic filters are taken in, checked, every problem at once with its file and line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from ingest.codecs import CODECS, PLANNED
+from ingest.codecs.json_path import parse_path
+from ingest.codecs.naming import INVENTORY, parse_naming
+from ingest.codecs.times import zone_of
+from ingest.configfile import ConfigFile, read_config_text
+from ingest.readings import QUANTITIES, STATES
+from ingest.sources import Clock, Source, Sources
+from ingest.topics import overlap, valid_filter
+
+#: Where in the file: keys and indexes from the top.
+_Path = tuple[str | int, ...]
+
+SHARD_OF = {Clock.RECEIVED: "main", Clock.OBSERVED: "recording"}
+_SHARD = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_KEYS = tuple(Source.__struct_fields__)
+_FIELDS = (*QUANTITIES, *STATES)
+#: Keys that only a codec with a mapping takes: the native format finds them in its topic and payload.
+_MAPPING_KEYS = ("site", "device", "time", "fields")
+
+
+def load_sources(path: Path | None) -> Sources:
+    """The sources of this file, of the packaged default without one; ConfigError with every problem at once."""
+    if path is None:
+        packaged = resources.files("ingest") / "defaults" / "sources.yaml"
+        return parse_sources(packaged.read_text(encoding="utf-8"), "packaged sources.yaml")
+    return parse_sources(read_config_text(path), str(path))
+
+
+def parse_sources(text: str, name: str) -> Sources:
+    """The sources of this YAML text; ConfigError with every problem at once, each as `name:line: …`."""
+    file = ConfigFile(text, name)
+    entries = _entries(file)
+    sources = [_source(file, index, entry) for index, entry in enumerate(entries)]
+    _check_together(file, sources)
+    file.finish()
+    return Sources(sources=tuple(sources), text=text)
+
+
+def _entries(file: ConfigFile) -> list[dict[str, object]]:
+    top = file.data
+    if not isinstance(top, dict) or not isinstance(top.get("sources"), list) or not top["sources"]:
+        file.problem("no sources; write sources: and at least one {filter: …, codec: …} below it")
+        return []
+    for key in top:
+        if key != "sources":
+            file.problem(f"unknown key {key}; this file has sources: only", key)
+    for index, entry in enumerate(top["sources"]):
+        if not isinstance(entry, dict):
+            file.problem("a source is a mapping such as {filter: …, codec: …}", "sources", index)
+    return [entry if isinstance(entry, dict) else {} for entry in top["sources"]]
+
+
+def _source(file: ConfigFile, index: int, entry: dict[str, object]) -> Source:
+    at = ("sources", index)
+    if not entry:
+        return Source(filter="", codec="")
+    for key in entry:
+        if key not in _KEYS:
+            file.problem(f"unknown key {key}{_guess(key, _KEYS)}", *at, key)
+    clock = _clock(file, entry, at)
+    source = Source(
+        filter=_text(file, entry, at, "filter"),
+        codec=_text(file, entry, at, "codec"),
+        shard=_text(file, entry, at, "shard") or SHARD_OF[clock],
+        urgent=_flag(file, entry, at, "urgent"),
+        clock=clock,
+        enrol=_flag(file, entry, at, "enrol"),
+        site=_text(file, entry, at, "site"),
+        device=_text(file, entry, at, "device"),
+        time=_text(file, entry, at, "time"),
+        zone=_text(file, entry, at, "zone") or "UTC",
+        fields=_fields(file, entry, at),
+    )
+    _check_alone(file, source, entry, at)
+    return source
+
+
+def _clock(file: ConfigFile, entry: dict[str, object], at: _Path) -> Clock:
+    stated = entry.get("clock", Clock.RECEIVED.value)
+    if stated in set(Clock):
+        return Clock(str(stated))
+    file.problem(f"clock: {stated!r} is none{_guess(str(stated), tuple(Clock))}", *at, "clock")
+    return Clock.RECEIVED
+
+
+def _text(file: ConfigFile, entry: dict[str, object], at: _Path, key: str) -> str:
+    stated = entry.get(key, "")
+    if isinstance(stated, str):
+        return stated
+    file.problem(f"{key}: {stated!r} is no text; put it into quotes", *at, key)
+    return ""
+
+
+def _flag(file: ConfigFile, entry: dict[str, object], at: _Path, key: str) -> bool:
+    stated = entry.get(key, False)
+    if isinstance(stated, bool):
+        return stated
+    file.problem(f"{key}: {stated!r} is neither true nor false", *at, key)
+    return False
+
+
+def _fields(file: ConfigFile, entry: dict[str, object], at: _Path) -> dict[str, str | None]:
+    stated = entry.get("fields", {})
+    if not isinstance(stated, dict):
+        file.problem("fields: maps names to paths, such as {temperature: $.temp}", *at, "fields")
+        return {}
+    fields: dict[str, str | None] = {}
+    for name, path in stated.items():
+        if name not in _FIELDS:
+            file.problem(f"fields: unknown quantity or state {name}{_guess(name, _FIELDS)}", *at, "fields", name)
+        elif path is None:
+            fields[name] = None
+        elif not isinstance(path, str):
+            file.problem(f"fields: {name}: {path!r} is no path; write one such as $.{name}", *at, "fields", name)
+        elif _problem_of(file, f"fields: {name}", parse_path, path, (*at, "fields", name)):
+            fields[name] = path
+    return fields
+
+
+def _problem_of(file: ConfigFile, key: str, read: Callable[[str], object], text: str, at: _Path) -> bool:
+    """Note what `read` has against this text; True when nothing."""
+    try:
+        read(text)
+    except ValueError as error:
+        file.problem(f"{key}: {error}", *at)
+        return False
+    return True
+
+
+def _check_alone(file: ConfigFile, source: Source, entry: dict[str, object], at: _Path) -> None:
+    if not source.filter:
+        file.problem("filter is missing; name the topics, such as zigbee2mqtt/#", *at)
+    elif wrong := valid_filter(source.filter):
+        file.problem(wrong, *at, "filter")
+    _check_codec(file, source, entry, at)
+    if not _SHARD.fullmatch(source.shard):
+        help_ = "use at most 32 of a-z, 0-9, - and _, beginning with a letter or digit"
+        file.problem(f"shard {source.shard!r} cannot be a folder's name; {help_}", *at, "shard")
+    _problem_of(file, "zone", zone_of, source.zone, (*at, "zone"))
+    _problem_of(file, "site", parse_naming, source.site, (*at, "site"))
+    _problem_of(file, "device", parse_naming, source.device, (*at, "device"))
+    if source.time:
+        _problem_of(file, "time", parse_path, source.time, (*at, "time"))
+
+
+def _check_codec(file: ConfigFile, source: Source, entry: dict[str, object], at: _Path) -> None:
+    if not source.codec:
+        file.problem(f"codec is missing; known: {', '.join(CODECS)}", *at)
+    elif source.codec in PLANNED:
+        file.problem(f"codec {source.codec} is not built yet; built: {', '.join(CODECS)}", *at, "codec")
+    elif source.codec not in CODECS:
+        guess = _guess(source.codec, (*CODECS, *sorted(PLANNED)))
+        file.problem(f"unknown codec {source.codec}{guess}", *at, "codec")
+    elif source.codec == "json-map":
+        _check_mapping(file, source, at)
+    else:
+        for key in _MAPPING_KEYS:
+            if key in entry:
+                file.problem(f"{key}: {source.codec} finds this by itself; remove the key", *at, key)
+
+
+def _check_mapping(file: ConfigFile, source: Source, at: _Path) -> None:
+    if source.device in ("", INVENTORY):
+        file.problem("device: json-map must know it; write $.path, topic:2 or the id itself", *at, "device")
+    if source.enrol and source.site in ("", INVENTORY):
+        file.problem("enrol: unknown devices need a site; write site: as $.path, topic:2 or a name", *at, "enrol")
+    if not any(source.fields.values()):
+        file.problem("fields: nothing is mapped; write at least one such as {temperature: $.temp}", *at, "fields")
+
+
+def _check_together(file: ConfigFile, sources: list[Source]) -> None:
+    clocks: dict[str, tuple[Clock, str]] = {}
+    for index, source in enumerate(sources):
+        clock, where = clocks.setdefault(source.shard, (source.clock, file.where("sources", index)))
+        if clock is not source.clock:
+            other = "name another shard for one of them"
+            file.problem(f"shard {source.shard} runs on clock {clock} ({where}); {other}", "sources", index, "clock")
+        for earlier_index, earlier in enumerate(sources[:index]):
+            _check_pair(file, source, earlier, index, earlier_index)
+
+
+def _check_pair(file: ConfigFile, source: Source, earlier: Source, index: int, earlier_index: int) -> None:
+    where = file.where("sources", earlier_index)
+    if not source.filter or not earlier.filter:
+        return
+    if source.filter == earlier.filter:
+        file.problem(f"filter {source.filter} stands twice ({where}); keep one", "sources", index, "filter")
+    elif (source.urgent, source.shard) != (earlier.urgent, earlier.shard) and overlap(source.filter, earlier.filter):
+        kind = "are of two shards" if source.shard != earlier.shard else "only one is urgent"
+        both = f"{source.filter} and {earlier.filter} ({where}) overlap and {kind}"
+        file.problem(f"{both}; a message would arrive twice: narrow one filter", "sources", index, "filter")
+
+
+def _guess(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
