@@ -273,7 +273,8 @@ def _devices(by_kind: dict[str, list[_Row]], known: InventoryDelta) -> list[Devi
             lon=row.number("lon", -180, 180),
             attributes=row.attributes(),
         )
-        if site and devices.setdefault((site, row.id), device) is not device and row.parent not in standing.sites:
+        other = devices.setdefault((site, row.id), device)
+        if site and other.gateway != gateway:  # by another parent; by the same one was noticed before
             row.wrong(f"device {row.id!r} of site {site!r} stands twice; keep one")
     return list(devices.values())
 
