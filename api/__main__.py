@@ -49,7 +49,7 @@ def application(settings: Settings, url: str) -> FastAPI:
         teams=load_teams(Path(settings.teams) if settings.teams else None),
         rulebook=load_rulebook(Path(settings.rules) if settings.rules else None),
         read_ledger=lambda: msgspec.to_builtins(read_books(settings, url)),
-        secure=settings.public_url.startswith("https://"),
+        public_url=settings.public_url,
     )
 
 

@@ -40,7 +40,7 @@ def create_app(
     teams: Teams,
     rulebook: Rulebook,
     read_ledger: Callable[[], dict[str, Any]],
-    secure: bool = False,
+    public_url: str = "",
 ) -> FastAPI:
     """The application. It starts without a database and says so until there is one."""
 
@@ -57,7 +57,7 @@ def create_app(
             rules=_rule_shapes(rulebook),
             read_ledger=read_ledger,
             not_migrated=lambda: not_migrated(database_url),
-            secure=secure,
+            secure=public_url.startswith("https://"),
         )
         feed.start()
         yield
@@ -79,7 +79,7 @@ def create_app(
     app.include_router(health.router)
     app.include_router(pages.router)
     answer_problems(app)
-    app.add_middleware(Guard, doorkeeper=doorkeeper, now=now)
+    app.add_middleware(Guard, doorkeeper=doorkeeper, now=now, public_url=public_url)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 

@@ -33,8 +33,9 @@ _HEADERS = {
 class Guard:
     """Wraps the application; the one place that decides who is let in."""
 
-    def __init__(self, app: ASGIApp, *, doorkeeper: Doorkeeper, now: Callable[[], int]) -> None:
+    def __init__(self, app: ASGIApp, *, doorkeeper: Doorkeeper, now: Callable[[], int], public_url: str) -> None:
         self._app, self._doorkeeper, self._now = app, doorkeeper, now
+        self._public_origin = public_url.rstrip("/")  # what browsers see of us behind a proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,7 +92,8 @@ class Guard:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
-        if request.method not in _SAFE_METHODS and not same_origin(origin, host):
+        ours = origin == self._public_origin or same_origin(origin, host)
+        if request.method not in _SAFE_METHODS and not ours:
             return problem_response(403, f"a page of {origin} may not act here", instance=path)
         return None
 

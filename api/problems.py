@@ -20,6 +20,8 @@ MEDIA_TYPE = "application/problem+json"
 #: What the database says when it is away or gives up, as opposed to refusing a statement.
 DATABASE_AWAY = (Unavailable, psycopg.OperationalError, psycopg.InterfaceError)
 
+_QUERY_CANCELED = "57014"  #: SQLSTATE of a statement that ran into its time limit
+
 _log = structlog.get_logger()
 
 
@@ -64,10 +66,14 @@ def answer_problems(app: FastAPI) -> None:
 
 def database_away(request: Request, error: Exception) -> JSONResponse:
     """503: nothing is lost, come again."""
-    _log.warning("database away", path=request.url.path, error=" ".join(str(error).split()))
+    said = " ".join(str(error).split())
+    _log.warning("database away", path=request.url.path, error=said)
+    too_slow = _QUERY_CANCELED in said or getattr(error, "sqlstate", "") == _QUERY_CANCELED
     return problem_response(
         503,
-        "the database is not reachable now; nothing is lost, try again in a few seconds",
+        "that took the database too long; ask for less: one device, or a shorter time"
+        if too_slow
+        else "the database is not reachable now; nothing is lost, try again in a few seconds",
         instance=request.url.path,
         headers={"Retry-After": "5"},
     )

@@ -34,7 +34,7 @@ from api.commands.roles import (
 from ingest.broker import Broker, find_mosquitto, start_broker
 from ingest.database import AWAY, connect, embedded_server, unavailable
 from ingest.embedded import ROLE
-from ingest.errors import OperatorError
+from ingest.errors import OperatorError, Unavailable
 from ingest.inventory_file import import_inventory, parse_inventory
 from ingest.processes import Supervisor, stop_on_signals
 from ingest.settings import PREFIX, Settings, kept_secret, split_bind
@@ -83,8 +83,10 @@ def demo(wanted: Demo) -> int:
         if not wanted.keep and server:
             empty_database(url)
         apply_schema(url)
-        broker = None if "mqtt_url" in given_settings() else stack.enter_context(start_broker(settings.data / "broker"))
-        settings = msgspec.structs.replace(settings, mqtt_url=broker.url if broker else settings.mqtt_url)
+        broker = None
+        if not is_given("mqtt_url", settings):
+            broker = stack.enter_context(start_broker(settings.data / "broker"))
+            settings = msgspec.structs.replace(settings, mqtt_url=broker.url)
         inventory(url, wanted, settings)
         stack.enter_context(Patrol(url, server, migrated=True))
         return play(wanted, settings, url, broker, Narrator(url, names, say), stop)
@@ -95,9 +97,8 @@ def play(
 ) -> int:
     """Start the roles, then the town, and tell what happens until `stop`."""
     log_dir = settings.data / "log"
-    env = environment(
-        settings, url, mqtt_url=settings.mqtt_url, http_bind=settings.http_bind, metrics_bind=settings.metrics_bind
-    )
+    changed = {name: getattr(settings, name) for name in ("mqtt_url", "http_bind", "metrics_bind", "journal")}
+    env = environment(settings, url, **changed)
     supervisor, town = Supervisor(settings.data / "run"), Supervisor(settings.data / "run")
     add_roles(supervisor, env, log_dir)
     command = [sys.executable, "-m", "simulators", *town_arguments(wanted, settings.mqtt_url)]
@@ -123,20 +124,21 @@ def play(
 
 
 def demo_settings(settings: Settings, port: int | None) -> Settings:
-    """The settings of a demo: a data folder of its own, metrics on free ports."""
-    given = given_settings()
-    changed: dict[str, str] = {"metrics_bind": "127.0.0.1:0"} if "metrics_bind" not in given else {}
-    if "data_dir" not in given:
+    """The settings of a demo: a data folder and a log of its own, metrics on free ports."""
+    changed = {"journal": ""}
+    if not is_given("metrics_bind", settings):
+        changed["metrics_bind"] = "127.0.0.1:0"
+    if not is_given("data_dir", settings):
         changed["data_dir"] = str(Path(settings.data_dir) / "demo")
     if port is not None:
         changed["http_bind"] = f"{split_bind(settings.http_bind)[0]}:{port}"
     return msgspec.structs.replace(settings, **changed)
 
 
-def given_settings() -> set[str]:
-    """Names of the settings that the environment states."""
-    names = {name.removeprefix(PREFIX).lower().removesuffix("_file") for name in os.environ if name.startswith(PREFIX)}
-    return {name for name in names if os.environ.get(PREFIX + name.upper(), "x")}
+def is_given(name: str, settings: Settings) -> bool:
+    """Whether somebody stated this setting, were it only its default."""
+    stated = any(os.environ.get(PREFIX + name.upper() + suffix) for suffix in ("", "_FILE"))
+    return stated or getattr(settings, name) != getattr(Settings(), name)
 
 
 def claim(settings: Settings, *, fresh: bool) -> None:
@@ -211,8 +213,11 @@ def town_arguments(wanted: Demo, mqtt_url: str) -> list[str]:
 
 def admitted(url: str) -> bool:
     """Whether the inventory stands in the log, so that the town's heads are known when they begin to speak."""
-    with closing(connect(url, name="demo")) as connection:
-        waiting = connection.execute("SELECT count(*) FROM inventory_changes WHERE relayed_at IS NULL").fetchone()
+    try:
+        with closing(connect(url, name="demo")) as connection:
+            waiting = connection.execute("SELECT count(*) FROM inventory_changes WHERE relayed_at IS NULL").fetchone()
+    except (Unavailable, *AWAY):
+        return False
     return bool(waiting and waiting[0] == 0)
 
 

@@ -119,6 +119,16 @@ def test_a_page_of_another_site_cannot_act_with_our_session(api: Served, rows: R
         assert browser.post(path, headers={"Origin": api.url}).status_code == 202
 
 
+def test_behind_a_proxy_the_public_address_is_ours_and_cookies_are_for_https_alone(database: str, rows: Rows) -> None:
+    incident = rows.incident()
+    with served(database, public_url="https://fire.example/") as api:
+        link = httpx.get(f"{api.url}/login", params={"token": TOKEN})
+        assert "secure" in link.headers["set-cookie"].lower()
+        path = f"/api/v1/incidents/{incident}/acknowledge"
+        assert api.client.post(path, headers={"Origin": "https://fire.example"}).status_code == 202
+        problem(api.client.post(path, headers={"Origin": "https://other.example"}), 403)
+
+
 # --- errors
 
 
@@ -317,6 +327,16 @@ def test_aggregates_over_minutes_hours_and_days(api: Served, measured: Rows, res
         assert temperature == {"min": 20.0, "max": 35.0, "avg": 27.5, "count": 16} and items[-1]["count"] == 16
     assert len(all_items(api, "readings/aggregate", site="s1", **wanted)) == buckets * 2
     assert all_items(api, "readings/aggregate", device="d1", quantity="co", **wanted) == []
+
+
+def test_a_question_that_takes_too_long_says_how_to_ask_for_less(
+    api: Served, measured: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.readings.LONGEST_QUERY", "1ms")
+    measured.execute(
+        "INSERT INTO readings (device, time, delay_ms, batch) SELECT 1, now(), 0, 1 FROM generate_series(1, 50000)"
+    )
+    assert "ask for less" in problem(api.client.get("/api/v1/readings?from=2026-01-01T00:00:00Z"), 503)
 
 
 def test_aggregates_of_a_site_are_over_all_its_devices(api: Served, measured: Rows) -> None:

@@ -34,7 +34,11 @@ def clock() -> int:
 
 @contextmanager
 def served(
-    database_url: str, *, now: Callable[[], int] = clock, read_ledger: Callable[[], dict[str, Any]] = lambda: BOOKS
+    database_url: str,
+    *,
+    now: Callable[[], int] = clock,
+    read_ledger: Callable[[], dict[str, Any]] = lambda: BOOKS,
+    public_url: str = "",
 ) -> Iterator[Served]:
     """The API over this database until the context ends; then its thread is gone."""
     app = create_app(
@@ -45,6 +49,7 @@ def served(
         teams=load_teams(None),
         rulebook=load_rulebook(None),
         read_ledger=read_ledger,
+        public_url=public_url,
     )
     listener = bind("127.0.0.1:0")
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"))
