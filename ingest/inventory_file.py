@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -282,33 +283,37 @@ def _devices(by_kind: dict[str, list[_Row]], known: InventoryDelta) -> list[Devi
 def write_inventory(delta: InventoryDelta, path: Path) -> None:
     """The file that `parse_inventory` reads as this delta (devices that enrolled themselves count as registered)."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for kind, places in (("area", delta.areas), ("centre", delta.centres), ("site", delta.sites)):
-        for place in places:
-            common = (_cell(place.lat), _cell(place.lon), "", "", _json(place.attributes))
-            writer.writerow((kind, place.id, place.parent, place.name, "", *common))
-    for device in delta.devices:
-        writer.writerow(
-            (
-                "device",
-                device.id,
-                device.gateway or device.site,
-                device.name,
-                device.device_class.value,
-                _cell(device.lat),
-                _cell(device.lon),
-                _cell(device.expected_interval_s),
-                device.credential,
-                _json(device.attributes),
-            )
-        )
+    usual = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (COLUMNS, *_cells(delta)):
+        # Python leaves a lone carriage return unquoted, and reads it as the end of a line
+        (quoted if any("\r" in cell for cell in row) else usual).writerow(row)
     try:
         path.write_text(text.getvalue(), encoding="utf-8", newline="")
     except OSError as error:
         raise OperatorError(
             f"{path}: {(error.strerror or str(error)).lower()}; name a file that can be written"
         ) from None
+
+
+def _cells(delta: InventoryDelta) -> Iterator[tuple[str, ...]]:
+    for kind, places in (("area", delta.areas), ("centre", delta.centres), ("site", delta.sites)):
+        for place in places:
+            where = (_cell(place.lat), _cell(place.lon))
+            yield (kind, place.id, place.parent, place.name, "", *where, "", "", _json(place.attributes))
+    for device in delta.devices:
+        yield (
+            "device",
+            device.id,
+            device.gateway or device.site,
+            device.name,
+            device.device_class.value,
+            _cell(device.lat),
+            _cell(device.lon),
+            _cell(device.expected_interval_s),
+            device.credential,
+            _json(device.attributes),
+        )
 
 
 def _cell(number: float | None) -> str:
