@@ -106,20 +106,25 @@ def play(
     supervisor.start()
     greet(wanted, settings, broker)
 
+    town_gone = threading.Event()
+
     def tell() -> None:
-        if wait_until(lambda: admitted(url), _ADMITTED_SECONDS, stop):
-            town.start()
-            say("The town is up: its heads report, and one of its sheds is about to burn.", stamped=True)
-        narrator.run(stop)
+        try:
+            if wait_until(lambda: admitted(url), _ADMITTED_SECONDS, stop):
+                town.start()
+                say("The town is up: its heads report, and one of its sheds is about to burn.", stamped=True)
+            narrator.run(stop)
+        finally:
+            town.stop()
+            town_gone.set()
 
     teller = threading.Thread(target=tell, name="narrator")
     teller.start()
     try:
-        return supervisor.run(stop)
+        return supervisor.run(town_gone)  # the roles outlive the town, so that all it said is taken in
     finally:
         stop.set()
         teller.join()
-        town.stop()
         say("Stopped; nothing is left running.")
 
 

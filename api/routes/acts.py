@@ -16,8 +16,9 @@ from pydantic import StringConstraints
 
 from api.doors import Database
 from api.metrics import ACTS
+from api.parameters import GivenAct, GivenClose, GivenComment
 from api.problems import Problem
-from api.shapes import ActShape, GivenAct, GivenClose, GivenComment
+from api.shapes import ActShape
 from ingest.message import ActKind
 
 router = APIRouter(tags=["what people do"])

@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.doors import Database, Here
 from api.paging import Key, at, read_page
-from api.shapes import Items, QuarantineListing, QuarantineShape
+from api.parameters import QuarantineListing
+from api.shapes import Items, QuarantineShape
 
 router = APIRouter(tags=["the books"])
 

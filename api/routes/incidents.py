@@ -12,15 +12,13 @@ from psycopg.rows import DictRow
 
 from api.doors import Database
 from api.paging import NEWEST_OPENED, Key, at, read_page
+from api.parameters import AlertListing, DeliveryListing, IncidentListing
 from api.problems import Problem
 from api.routes.acts import ACT_COLUMNS, act_shape
 from api.shapes import (
     AlertDetail,
-    AlertListing,
     AlertShape,
-    DeliveryListing,
     IncidentDetail,
-    IncidentListing,
     IncidentShape,
     Items,
     PageShape,

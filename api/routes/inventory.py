@@ -8,17 +8,8 @@ from fastapi import APIRouter, Query
 
 from api.doors import Database, Here
 from api.paging import BY_ID, Key, decode_cursor, encode_cursor, read_page
-from api.shapes import (
-    AreaListing,
-    DeviceListing,
-    DeviceShape,
-    Items,
-    Listing,
-    Place,
-    RuleShape,
-    SiteListing,
-    TeamShape,
-)
+from api.parameters import AreaListing, DeviceListing, Listing, SiteListing
+from api.shapes import DeviceShape, Items, Place, RuleShape, TeamShape
 
 router = APIRouter(tags=["what is watched"])
 

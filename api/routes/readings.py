@@ -10,17 +10,9 @@ from psycopg.rows import DictRow
 
 from api.doors import Database, Here
 from api.paging import Key, Page, at, read_page
+from api.parameters import AggregateListing, Merged, ReadingListing, Resolution
 from api.problems import Problem
-from api.shapes import (
-    AggregateListing,
-    AggregateShape,
-    Items,
-    Merged,
-    ReadingListing,
-    ReadingShape,
-    Resolution,
-    Statistic,
-)
+from api.shapes import AggregateShape, Items, ReadingShape, Statistic
 from ingest.readings import QUANTITIES, STATES, to_datetime
 
 router = APIRouter(tags=["readings"])
