@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 import time
@@ -106,6 +107,8 @@ def writers(
     settings: Settings, sources: Sources, journals: Mapping[str, SqliteJournal], stack: contextlib.ExitStack
 ) -> dict[str, Part]:
     """A writer a shard, and the maintenance of them all. What the sources are, the log alone tells the writer."""
+    # a memory of many devices is walked by the collector again and again; the hot loop makes no cycles
+    gc.set_threshold(50_000, 20, 50)
     url = stack.enter_context(database_url(settings.database_url, settings.data))
     pool = stack.enter_context(contextlib.closing(open_pool(url, name="writer", size=len(journals) + 1)))
     empty = Sources(sources=(), text="")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 import psycopg
@@ -12,7 +11,7 @@ import structlog
 from psycopg.rows import TupleRow
 
 from ingest import quarantine, store
-from ingest.admit import Memory, Outcome, Reason, admit
+from ingest.admit import Admission, Memory, Outcome, Reason, admit
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.inventory_store import upsert_inventory
@@ -34,16 +33,18 @@ BOOKS = (*(outcome.value for outcome in Outcome), "readings", "refused")
 #: constraints, external routines, check options, program limits (a key too long for an index), raised by a trigger.
 _OF_THE_DATA = {"0A", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"}
 
+_MESSAGE, _STORED = int(Kind.MESSAGE), Outcome.STORED
+
 _delta = msgspec.msgpack.Decoder(InventoryDelta).decode
 _engine_error = msgspec.msgpack.Decoder(EngineError).decode
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """A message that ends as stored."""
 
     record: Record
     readings: tuple[Reading, ...]
-    changes: list[Change]
+    changes: Sequence[Change] = ()
 
 
 class States:
@@ -91,31 +92,43 @@ class Batch:
         self.errors: list[EngineError] = []
 
     def take(self, records: Sequence[Record], memory: Memory, states: States) -> None:
-        """Admit these records in order; changes `memory` and `states`."""
+        """Admit these records in order; changes `memory` and `states`. The writer's hot loop."""
+        stored = len(self.items)
         for record in records:
-            if record.kind == Kind.MESSAGE:
-                self._message(record, memory, states)
-            else:
+            if record.kind != _MESSAGE:
                 self._control(record, memory)
+                continue
+            try:
+                admission = admit(record, memory)
+            except Exception as error:  # a bug in a codec must not stop a shard; the evaluator does the same
+                log.exception("record set aside", offset=record.offset)
+                self._aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
+                continue
+            if admission.outcome is not _STORED:
+                self._not_stored(record, admission)
+                continue
+            readings = admission.readings
+            for reading in readings:
+                if reading.states:
+                    self.items.append(Item(record, readings, states.changes(readings)))
+                    break
+            else:
+                self.items.append(Item(record, readings))
         if records:
+            self._count(self.items[stored:])
             self.first = records[0].offset if self.first < 0 else self.first
             self.last, self.last_at = records[-1].offset, records[-1].at
 
-    def _message(self, record: Record, memory: Memory, states: States) -> None:
-        try:
-            admission = admit(record, memory)
-        except Exception as error:  # a bug in a codec must not stop a shard; the evaluator does the same
-            log.exception("record set aside", offset=record.offset)
-            self._aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
-            return
-        if admission.outcome is Outcome.STORED:
-            self.counts[Outcome.STORED] += 1
-            self.counts["readings"] += len(admission.readings)
-            self.items.append(Item(record, admission.readings, states.changes(admission.readings)))
-        elif admission.outcome is Outcome.QUARANTINED:
+    def _count(self, items: Sequence[Item]) -> None:
+        if items:
+            self.counts[Outcome.STORED.value] += len(items)
+            self.counts["readings"] += sum(len(item.readings) for item in items)
+
+    def _not_stored(self, record: Record, admission: Admission) -> None:
+        if admission.outcome is Outcome.QUARANTINED:
             self._aside(record, admission.reason or Reason.UNDECODABLE, admission.detail)
         else:
-            self.counts[admission.outcome] += 1
+            self.counts[admission.outcome.value] += 1
 
     def _aside(self, record: Record, reason: Reason, detail: str) -> None:
         self.counts[Outcome.QUARANTINED] += 1

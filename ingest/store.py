@@ -24,6 +24,7 @@ PG_EPOCH = 946_684_800_000_000
 _READING_COLUMNS = ("device", "time", "delay_ms", "device_time", "seq", "late", "batch", *QUANTITIES, *STATES)
 _READING_TYPES = ["int4", "int8", "int8", "int8", "int8", "text", "int8"]
 _READING_TYPES += ["float8"] * len(QUANTITIES) + ["bool"] * len(STATES)
+_NO_STATES = (None,) * len(STATES)
 _COPY_READINGS = f"COPY readings ({', '.join(_READING_COLUMNS)}) FROM STDIN (FORMAT BINARY)".encode()
 _COPY_CHANGES = b"COPY state_changes (device, time, state, value, batch) FROM STDIN (FORMAT BINARY)"
 _COPY_MEMORY = b"COPY writer_memory (shard, part, log_offset, dump) FROM STDIN (FORMAT BINARY)"
@@ -156,7 +157,7 @@ def copy_readings(
         write = copy.write_row
         for reading in readings:
             at, stated = reading.at, reading.device_at
-            value, state = reading.values.get, reading.states.get
+            states = reading.states
             write(
                 (
                     keys[reading.site, reading.device],
@@ -166,8 +167,8 @@ def copy_readings(
                     reading.seq,
                     reading.late,
                     batch,
-                    *map(value, QUANTITIES),
-                    *map(state, STATES),
+                    *map(reading.values.get, QUANTITIES),
+                    *(map(states.get, STATES) if states else _NO_STATES),
                 )
             )
 
