@@ -1,7 +1,7 @@
 # Bare `make` lists what there is to do. Everything sets itself up: Python 3.11+ with venv, make and the package
 # indexes are enough.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check format lint types imports unit integration acceptance bench clean
+.PHONY: help venv demo run test check format lint types imports unit integration acceptance bench soak clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -56,8 +56,8 @@ integration: venv ## tests against a real PostgreSQL and real brokers
 acceptance: venv ## tests of the whole program as child processes
 	$(BIN)/python -m pytest tests/acceptance
 
-bench: venv ## throughput of the log (more benches come with the measured path)
-	$(BIN)/python -m tests.bench.bench_log
+bench: venv ## ceilings, every role, fires told under load (some minutes); ARGS="--only writer" for a part
+	$(BIN)/python -m tests.bench $(ARGS)
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,270 @@
+"""`python -m tests.bench`: what this machine's ceilings are, what each role reaches, and how fast a fire is told.
+
+Every figure is the median of a few short runs, except latency: one run of a minute at each rate. Prints a table and
+writes bench.json. Asserts no speed; it does stop when a message is lost or a book does not balance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ingest.broker import Broker, start_broker
+from simulators.fleet import Fleet
+from tests.bench import ceilings, judging, latency, parts
+from tests.bench.figures import Figure, Goal, Run, measured, number, repeated, table
+from tests.bench.machine import in_child, machine, quiet, versions
+from tests.bench.material import TELEMETRY, fleet, publish
+from tests.support.broker import missing_mosquitto
+from tests.support.database import fresh_database, running_server
+
+DISTRICT = 620_000  #: devices
+RATES = (1_000, 5_000, 10_334)
+FULL_RATE = 40_000  #: more than any receiver of one process takes
+
+
+class Bench:
+    """The servers, the options, and the figures so far."""
+
+    def __init__(self, options: argparse.Namespace, server: str, folder: Path, stack: contextlib.ExitStack) -> None:
+        self.options = options
+        self.server = server
+        self.folder = folder
+        self.devices: Fleet = fleet(options.devices)
+        self.figures: list[Figure] = []
+        self._stack = stack
+        self._broker: Broker | None = None
+
+    @property
+    def broker(self) -> Broker:
+        """mosquitto, as `demo` runs it."""
+        if self._broker is None:
+            if missing := missing_mosquitto():
+                raise RuntimeError(missing)
+            self._broker = self._stack.enter_context(start_broker(self.folder / "broker", kind="mosquitto"))
+        return self._broker
+
+    def say(self, figure: Figure) -> Figure:
+        """Keep a figure, and show that something happens."""
+        self.figures.append(figure)
+        print(f"  {figure.part}: {figure.name} {number(figure.value)} {figure.unit}", file=sys.stderr, flush=True)
+        return figure
+
+    def runs(self, once: Callable[[], Run]) -> list[Run]:
+        return repeated(self.options.runs, once)
+
+    def on_database(self, work: Callable[..., Run], *args: object, **more: object) -> Callable[[], Run]:
+        """One measurement in a fresh process on a fresh database."""
+
+        def once() -> Run:
+            with fresh_database(self.server) as url:
+                return in_child(functools.partial(work, url, *args, **more))
+
+        return once
+
+    def ceiling(self, name: str) -> Figure | None:
+        """The ceiling of this name, if it was measured in this run."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
+    def work_folder(self) -> Path:
+        folder = self.folder / uuid.uuid4().hex[:8]
+        folder.mkdir()
+        return folder
+
+
+# ceilings
+
+
+def bench_ceilings(bench: Bench) -> None:
+    """What the machine and the libraries could do without our code."""
+    part, count = "ceiling", 200_000
+    for name, once in (
+        ("log append, batches of 500", lambda: in_child(ceilings.bare_append, count)),
+        ("log read, batches of 1,000", lambda: in_child(ceilings.bare_read, count)),
+        ("COPY, no index", bench.on_database(ceilings.bare_copy, count, indexes=False)),
+        ("COPY, indexes of readings", bench.on_database(ceilings.bare_copy, count, indexes=True)),
+        ("INSERT in a pipeline", bench.on_database(ceilings.bare_inserts, 10_000)),
+    ):
+        bench.say(measured(part, name, "rows/s", bench.runs(once)))
+    bench.say(measured(part, "JSON parse", "messages/s/core", bench.runs(lambda: in_child(ceilings.bare_json, count))))
+    queued = bench.runs(lambda: _bare_receive(bench))
+    bench.say(measured(part, "paho receive, queued", "messages/s", queued))
+    live = bench.runs(lambda: _bare_live(bench))
+    bench.say(measured(part, "paho receive, live", "messages/s", live))
+
+
+def _bare_receive(bench: Bench) -> Run:
+    client = f"bare-{uuid.uuid4().hex[:8]}"
+    ceilings.park(bench.broker.url, client, TELEMETRY)
+    count = publish(bench.broker.url, rate=FULL_RATE, seconds=2)
+    return in_child(ceilings.bare_receive, bench.broker.url, client, count)
+
+
+def _bare_live(bench: Bench) -> Run:
+    return in_child(ceilings.bare_receive_live, bench.broker.url, FULL_RATE, 6.0)
+
+
+# ingest
+
+
+def bench_receiver(bench: Bench) -> None:
+    """Broker → log."""
+    queued = bench.runs(lambda: _receive_queued(bench))
+    ceiling = bench.ceiling("paho receive, queued")
+    bench.say(measured("receiver", "from a full queue", "messages/s", queued, goal=Goal(15_000), ceiling=ceiling))
+    live = bench.runs(
+        lambda: parts.receive_live(bench.broker.url, bench.broker.pid, FULL_RATE, 6.0, bench.work_folder())
+    )
+    ceiling = bench.ceiling("paho receive, live")
+    bench.say(measured("receiver", "live, load beside it", "messages/s", live, goal=Goal(10_334), ceiling=ceiling))
+
+
+def _receive_queued(bench: Bench) -> Run:
+    client, folder, url = f"queued-{uuid.uuid4().hex[:8]}", bench.work_folder(), bench.broker.url
+    with parts.receiver(url, client, folder):
+        parts.listening(folder)
+    count = publish(url, rate=FULL_RATE, seconds=2)
+    return parts.receive_queued(url, client, bench.broker.pid, count, folder)
+
+
+def bench_writer(bench: Bench) -> None:
+    """Log → PostgreSQL."""
+    runs = bench.runs(bench.on_database(parts.write, bench.devices, 2 * bench.options.devices))
+    _with_core(bench, "writer", "log → PostgreSQL", "readings/s", runs, "COPY, indexes of readings", Goal(80_000))
+
+
+def bench_admit(bench: Bench) -> None:
+    """Decode and admit, each codec."""
+    ceiling = bench.ceiling("JSON parse")
+    for codec, work in parts.CODEC_BENCHES.items():
+        runs = bench.runs(lambda work=work: in_child(work, bench.devices, 2 * bench.options.devices))  # type: ignore[misc]
+        bench.say(measured("admit", codec, "messages/s/core", runs, ceiling=ceiling))
+
+
+# alerts
+
+
+def bench_engine(bench: Bench) -> None:
+    """The pure engine with the default rulebook."""
+    rate = bench.runs(lambda: in_child(judging.engine_rate, bench.devices, 4))
+    bench.say(measured("engine", "default rulebook", "readings/s/core", rate, goal=Goal(300_000)))
+    memory = [in_child(judging.engine_memory, bench.devices, 5)]
+    bench.say(measured("engine", "memory", "bytes/device", memory, goal=Goal(1_200, at_most=True)))
+
+
+def bench_evaluator(bench: Bench) -> None:
+    """Log → decisions."""
+    runs = bench.runs(lambda: in_child(judging.evaluate, bench.devices, 2 * bench.options.devices))
+    _with_core(bench, "evaluator", "log → decisions", "readings/s", runs, "log read, batches of 1,000", Goal(80_000))
+
+
+def bench_restart(bench: Bench) -> None:
+    """The evaluator's restart, 30 s of log behind its checkpoint."""
+    folder = bench.work_folder()
+    judging.prepare_restart(folder, bench.devices, behind_s=30)
+    runs = bench.runs(lambda: judging.restart(folder, bench.devices))
+    bench.say(measured("restart", f"{bench.options.devices:,} devices", "s", runs))
+    scale = DISTRICT / bench.options.devices
+    scaled = [Run(run.more["process"] + scale * run.more["checkpoint and log"]) for run in runs]
+    note = "start of the process as measured, the rest × devices"
+    bench.say(measured("restart", f"scaled to {DISTRICT:,}", "s", scaled, goal=Goal(15, at_most=True), note=note))
+
+
+def bench_recorder(bench: Bench) -> None:
+    """Decisions → PostgreSQL."""
+    runs = bench.runs(bench.on_database(parts.record, 4_000))
+    _with_core(bench, "recorder", "decisions → PostgreSQL", "decisions/s", runs, "INSERT in a pipeline", None)
+
+
+def _with_core(
+    bench: Bench, part: str, name: str, unit: str, runs: Sequence[Run], ceiling: str, goal: Goal | None
+) -> None:
+    """The figure as seen by the clock, and per processor second of the role, which is what the goal speaks of."""
+    found = bench.ceiling(ceiling)
+    bench.say(measured(part, name, unit, runs, ceiling=found))
+    a_core = [Run(run.more["a core"], run.cpu) for run in runs]
+    bench.say(measured(part, name, f"{unit}/core", a_core, goal=goal))
+
+
+# all together
+
+
+def bench_latency(bench: Bench) -> None:
+    """Publish → webhook, everything on this machine."""
+    with fresh_database(bench.server) as url, latency.town(bench.broker, url, bench.devices) as town:
+        for rate in bench.options.rates:
+            p50, p99 = latency.under_load(town, rate, bench.options.seconds)
+            name = f"fire told at {rate:,} messages/s"
+            bench.say(measured("latency", f"{name}, p50", "ms", [p50], goal=Goal(60, at_most=True)))
+            bench.say(measured("latency", f"{name}, p99", "ms", [p99], goal=Goal(300, at_most=True)))
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "ceilings": bench_ceilings,
+    "receiver": bench_receiver,
+    "writer": bench_writer,
+    "evaluator": bench_evaluator,
+    "engine": bench_engine,
+    "recorder": bench_recorder,
+    "admit": bench_admit,
+    "restart": bench_restart,
+    "latency": bench_latency,
+}
+
+
+def main() -> int:
+    """Measure what is asked for; the table, and bench.json."""
+    options = _options()
+    quiet()
+    began = time.time()
+    where = machine()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emberwatch-bench-")))
+        folder.chmod(0o755)  # mosquitto runs as an ordinary user
+        server = stack.enter_context(running_server())
+        bench = Bench(options, server, folder, stack)
+        found = versions(server)
+        for name in options.only:
+            print(f"{name} (load average {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
+            PARTS[name](bench)
+    print(table(bench.figures))
+    told = {"machine": where, "versions": found, "took_s": round(time.time() - began, 1), "figures": bench.figures}
+    Path(options.out).write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+    print(f"{where['processor']}, {where['cores']} cores; written to {options.out}")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", type=_names, default=list(PARTS), metavar="PART,…", help=", ".join(PARTS))
+    parser.add_argument("--seconds", type=float, default=60.0, help="of load at each rate (default 60)")
+    parser.add_argument("--rates", type=_numbers, default=list(RATES), metavar="N,…", help="messages a second")
+    parser.add_argument("--devices", type=int, default=100_000, help="registered (default 100000)")
+    parser.add_argument("--runs", type=int, default=3, help="of each measurement but latency (default 3)")
+    parser.add_argument("--out", default="bench.json", metavar="FILE", help="default bench.json")
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    return [name for name in PARTS if name in names]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
