@@ -6,9 +6,10 @@ said once, and neither the other steps nor the writers notice.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -31,7 +32,7 @@ GRACE = timedelta(minutes=5)
 ROLL_SECONDS = 20.0
 ROLL_BATCHES = 500
 LOCK_TIMEOUT = "2s"
-STEPS = ("partitions", "rollup", "retention", "trim")
+STEPS = ("trim", "reach", "partitions", "rollup", "retention")
 
 log = structlog.get_logger()
 
@@ -58,11 +59,14 @@ class Maintenance:
         stop = stop or threading.Event()
         moment = to_datetime(self._now())
         self._step("trim", self._trim)
-        self._step("partitions", lambda: self._on_plain(lambda c: make_partitions(c, moment.date())))
-        self._step("rollup", lambda: self._on_plain(lambda c: roll_up(c, moment, stop)))
-        self._step("retention", lambda: self._on_plain(lambda c: drop_old(c, moment)))
+        if not self._step("reach", self._reach) or stop.is_set():
+            return
+        self._step("partitions", lambda: self._on_plain(lambda c: make_partitions(c, moment.date()), stop))
+        self._step("rollup", lambda: self._on_plain(lambda c: roll_up(c, moment, stop), stop))
+        self._step("retention", lambda: self._on_plain(lambda c: drop_old(c, moment), stop))
 
-    def _step(self, name: str, work: Callable[[], None]) -> None:
+    def _step(self, name: str, work: Callable[[], None]) -> bool:
+        """Did it work? What did not is said once, and tried again in the next pass."""
         try:
             work()
         except (Unavailable, psycopg.Error, OSError) as error:
@@ -71,27 +75,54 @@ class Maintenance:
             if self._said.get(name) != line:
                 log.warning("maintenance step failed; trying again later", step=name, error=line)
                 self._said[name] = line
-        else:
-            self._said.pop(name, None)
+            return False
+        self._said.pop(name, None)
+        return True
 
     def _trim(self) -> None:
         for journal in self._journals:
             journal.messages.trim()
             journal.decisions.trim()
 
-    def _on_plain(self, work: Callable[[Connection], object]) -> None:
+    def _reach(self) -> None:
+        with self._pool.connection(timeout=1.0):
+            pass
+
+    def _on_plain(self, work: Callable[[Connection], object], stop: threading.Event) -> None:
         """Only plain PostgreSQL needs us: TimescaleDB has jobs of its own."""
         with self._pool.connection(timeout=1.0) as connection:
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
             connection.execute("SET work_mem = '64MB'")
             try:
                 if is_plain(connection):
-                    work(connection)
+                    with cancelled_by(stop, connection):
+                        work(connection)
                     connection.commit()
             finally:
                 if not connection.closed:
                     connection.rollback()
                     connection.execute("RESET ALL")
+
+
+@contextlib.contextmanager
+def cancelled_by(stop: threading.Event, connection: Connection) -> Iterator[None]:
+    """While this lasts, a stop cancels what the server is working on: an hour of a whole district takes a minute."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            if stop.is_set():
+                with contextlib.suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=1.0)
+                return
+
+    watcher = threading.Thread(target=watch, name="maintenance watch")
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def is_plain(connection: Connection) -> bool:

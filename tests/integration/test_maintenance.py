@@ -13,7 +13,7 @@ import pytest
 
 from ingest.database import Pool, connect, open_pool
 from ingest.errors import EmberwatchError
-from ingest.maintenance import STEPS, Maintenance, make_partitions
+from ingest.maintenance import STEPS, Maintenance, cancelled_by, make_partitions
 from ingest.metrics import MAINTENANCE_FAILED
 from ingest.quarantine import list_quarantine
 from ingest.readings import from_datetime
@@ -187,6 +187,17 @@ def test_it_stops_promptly(pool: Pool) -> None:
     stop.set()
     thread.join(2)
     assert not thread.is_alive()
+
+
+def test_a_stop_cancels_what_the_server_is_working_on(database: str) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with (
+        connect(database) as connection,
+        pytest.raises(psycopg.errors.QueryCanceled),
+        cancelled_by(stop, connection),
+    ):
+        connection.execute("SELECT pg_sleep(60)")
 
 
 def test_timescale_looks_after_itself(timescale: str) -> None:
