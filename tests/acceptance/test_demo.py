@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +62,16 @@ class Screen:
 
 
 @pytest.fixture
-def screens() -> Iterator[list[Screen]]:
+def folder() -> Iterator[Path]:
+    """A folder that every user may enter: as root the embedded server runs as nobody, from within it."""
+    path = Path(tempfile.mkdtemp(prefix="emberwatch-demo-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def screens(folder: Path) -> Iterator[list[Screen]]:
     started: list[Screen] = []
     yield started
     for screen in started:
@@ -77,10 +88,9 @@ def servers_of(folder: Path) -> list[int]:
     return found
 
 
-def test_a_demo_tells_a_team_of_a_fire_and_leaves_nothing_behind(tmp_path: Path, screens: list[Screen]) -> None:
-    tmp_path.chmod(0o755)
+def test_a_demo_tells_a_team_of_a_fire_and_leaves_nothing_behind(folder: Path, screens: list[Screen]) -> None:
     port = free_port()
-    screen = Screen(tmp_path, port)
+    screen = Screen(folder, port)
     screens.append(screen)
     link = screen.shows(r"http://127\.0\.0\.1:\d+/login\?token=\S+", 90).group()
     screen.shows(r"TOLD +team .+ of fire at ", 90)
@@ -93,28 +103,28 @@ def test_a_demo_tells_a_team_of_a_fire_and_leaves_nothing_behind(tmp_path: Path,
         assert browser.get("/api/v1/quarantine").json()["items"] == []
         assert browser.get("/readyz").json() == {"ready": True, "reasons": []}
         assert browser.get("/api/v1/ledger").json()["balanced"] is True
-    run = tmp_path / "data" / "run"
+    run = folder / "data" / "run"
+    assert servers_of(folder) != []
     roles = {path.stem for path in run.glob("*.pid")}
     assert {"receiver", "writer", "evaluator", "recorder", "dispatcher", "api"} <= roles
     family = screen.family()
     screen.process.send_signal(signal.SIGINT)
     assert screen.process.wait(60) == 0
     assert psutil.wait_procs(family, timeout=10)[1] == []
-    assert list(run.glob("*.pid")) == [] and servers_of(tmp_path) == []
+    assert list(run.glob("*.pid")) == [] and servers_of(folder) == []
     assert "Traceback" not in screen.text()
 
 
-def test_a_demo_works_again_after_one_that_was_killed_and_ends_by_itself(tmp_path: Path, screens: list[Screen]) -> None:
-    tmp_path.chmod(0o755)
-    first = Screen(tmp_path, free_port(), "--sites", "3")
+def test_a_demo_works_again_after_one_that_was_killed_and_ends_by_itself(folder: Path, screens: list[Screen]) -> None:
+    first = Screen(folder, free_port(), "--sites", "3")
     screens.append(first)
     first.shows(r"The town is up", 90)
     family = first.family()
     first.process.kill()
     first.process.wait(10)
-    second = Screen(tmp_path, free_port(), "--sites", "3", "--seconds", "60")
+    second = Screen(folder, free_port(), "--sites", "3", "--seconds", "60")
     screens.append(second)
     second.shows(r"FIRE +.*\n.*TOLD ", 90)
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert second.process.wait(120) == 0
-    assert servers_of(tmp_path) == []
+    assert servers_of(folder) == []
