@@ -38,8 +38,9 @@ LINGER = 0.2
 SAVE_SECONDS = 60.0
 SAVE_RECORDS = 1_000_000
 SAVE_SHARE = 50
-#: At a stop the memory is saved only when that is quick.
-QUICK = 0.5
+#: At a stop the memory is saved only when that is quick: up to so many devices, and with the database at hand.
+QUICK_DEVICES = 50_000
+QUICK_SECONDS = 0.5
 LOCK_TIMEOUT = "2s"
 
 log = structlog.get_logger()
@@ -247,10 +248,10 @@ class Writer:
 
     def _save_quickly(self) -> None:
         """At a stop: spare the next start the repetition, if that costs next to nothing."""
-        if not self._unsaved or self._save_cost > QUICK:
+        if not self._unsaved or len(self._memory.inventory.devices) > QUICK_DEVICES:
             return
         try:
-            with self._pool.connection(timeout=QUICK) as connection:
+            with self._pool.connection(timeout=QUICK_SECONDS) as connection:
                 connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
                 cursor = store.lock_cursor(connection, reader=READER, shard=self._shard)
                 if (cursor.epoch, cursor.offset) != (self._epoch, self.cursor):
