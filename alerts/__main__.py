@@ -5,26 +5,24 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import structlog
-from prometheus_client import start_http_server
 
 from alerts.dispatcher import Dispatcher
 from alerts.evaluator import Evaluator
-from alerts.patience import Patience
 from alerts.recorder import Recorder
-from alerts.relay import Relay, announce
+from alerts.relay import Relay
 from alerts.rulebook import load_rulebook
 from alerts.teams import Teams, load_teams
 from ingest.database import database_url, open_pool
-from ingest.errors import ConfigError, EmberwatchError, OperatorError, Unavailable
+from ingest.errors import ConfigError, EmberwatchError, OperatorError
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
+from ingest.role import Part, announce_patiently, open_journal, run_parts, serve_metrics, wall
 from ingest.settings import Settings, load_settings
 from ingest.sources import Clock
 from ingest.sources_file import load_sources
@@ -33,7 +31,6 @@ from ingest.telemetry import set_up_logging
 #: The roles of this room, in the order they are started, and which of the metrics ports is theirs.
 ROLES = {"evaluator": 2, "recorder": 3, "dispatcher": 4}
 
-Part = Callable[[threading.Event], None]
 Journals = Mapping[str, SqliteJournal]
 
 log = structlog.get_logger()
@@ -150,68 +147,11 @@ PARTS: dict[str, Callable[[Settings, Mapping[str, Clock], Journals, contextlib.E
 }
 
 
-def run_parts(parts: Mapping[str, Part], stop: threading.Event) -> None:
-    """Run each part on a thread of its own until `stop`; what the first broken one raised, after all have ended."""
-    broken: list[BaseException] = []
-
-    def run(part: Part) -> None:
-        try:
-            part(stop)
-        except BaseException as error:  # whatever it is, the others must not go on as if all were well
-            broken.append(error)
-            stop.set()
-
-    threads = [threading.Thread(target=run, args=(part,), name=name) for name, part in parts.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if broken:
-        raise broken[0]
-
-
-def announce_patiently(journal: SqliteJournal, kind: Kind, text: str, stop: threading.Event) -> None:
-    """Put a text into the log if it is news there; waits while the log is full."""
-    patience = Patience(f"putting {kind.name.lower()} into the log of {journal.shard}")
-    while not stop.is_set():
-        try:
-            announce(journal, kind, text, wall)
-            return
-        except Unavailable as error:
-            patience.failed(error, stop)
-
-
 @contextlib.contextmanager
 def open_journals(settings: Settings, shards: Mapping[str, Clock]) -> Iterator[Journals]:
     """The log of every shard."""
     with contextlib.ExitStack() as stack:
         yield {shard: stack.enter_context(contextlib.closing(open_journal(settings, shard))) for shard in shards}
-
-
-def open_journal(settings: Settings, shard: str) -> SqliteJournal:
-    return SqliteJournal(
-        settings.journal_dir,
-        shard,
-        quota_bytes=settings.journal_quota_bytes,
-        reserve_bytes=settings.journal_reserve_bytes,
-    )
-
-
-def serve_metrics(address: tuple[str, int]) -> None:
-    """Answer Prometheus on this address, on a thread that ends with the process."""
-    host, port = address
-    try:
-        start_http_server(port, host)
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(
-            f"EMBERWATCH_METRICS_BIND: cannot listen at {host}:{port}: {what}; choose another first port"
-        ) from None
-
-
-def wall() -> int:
-    """The wall clock in µs; handed to everything that needs the time."""
-    return time.time_ns() // 1000
 
 
 def _path(setting: str) -> Path | None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from alerts import dispatcher_metrics as metrics
 from alerts.outbox import Outbox
-from alerts.patience import Patience
 from ingest.errors import Unavailable
 from ingest.journal import Entry, Stream
+from ingest.patience import Patience
 
 _BATCH = 500
 

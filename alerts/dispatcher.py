@@ -30,7 +30,6 @@ from alerts.decisions import decode
 from alerts.delivery import Delivery
 from alerts.incident import Audience, IncidentChange, IncidentState, Tell
 from alerts.outbox import DeliveryOutcome, Outbox, Page, Receipt, Waiting, page_id
-from alerts.patience import Patience
 from alerts.payload import PageAlert, PageIncident, alert_after, body_of, moment
 from alerts.routing import centre_of, route
 from alerts.surroundings import Surroundings
@@ -38,6 +37,7 @@ from alerts.teams import Channel, Teams, parse_teams
 from ingest.errors import BelowFloor, Unavailable
 from ingest.journal import Record, Stream
 from ingest.message import Act, ActKind, Kind
+from ingest.patience import Patience
 from ingest.readings import DAY, HOUR, SECOND
 from ingest.sources import Clock
 

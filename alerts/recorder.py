@@ -20,11 +20,11 @@ from psycopg_pool import ConnectionPool
 from alerts import metrics, store
 from alerts.decisions import decode
 from alerts.incident import Notice
-from alerts.patience import Patience
 from alerts.timeline import Word
 from ingest.errors import BelowFloor, EmberwatchError, Fenced, Unavailable
 from ingest.journal import BEGINNING, Record, Stream
 from ingest.message import Kind
+from ingest.patience import Patience
 from ingest.readings import SECOND
 from ingest.store import claim_cursor, lock_cursor, move_cursor
 

@@ -19,10 +19,10 @@ from psycopg_pool import ConnectionPool
 
 from alerts import metrics
 from alerts import relay_store as store
-from alerts.patience import Patience
 from ingest.errors import Unavailable
 from ingest.journal import Entry, Stream
 from ingest.message import Kind, encode
+from ingest.patience import Patience
 
 POLL_SECONDS = 0.5
 ACTS_A_PASS = 500
@@ -116,12 +116,3 @@ class Relay:
         self._carried.clear()
         metrics.RELAYED.labels("inventory").inc(len(changes))
         return len(changes)
-
-
-def announce(journal: Journal, kind: Kind, text: str, now: Callable[[], int]) -> bool:
-    """Put this text (RULEBOOK, TEAMS or SOURCES) into the log, unless it is what the log says already; did it?"""
-    newest = journal.messages.last(kind)
-    if newest is not None and newest.value == text.encode():
-        return False
-    journal.messages.append([Entry(kind, value=text.encode())], now=now(), urgent=True)
-    return True

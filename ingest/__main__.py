@@ -6,23 +6,20 @@ import contextlib
 import gc
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import structlog
-from prometheus_client import start_http_server
 
-from ingest.backoff import Backoff
 from ingest.database import database_url, open_pool
-from ingest.errors import ConfigError, EmberwatchError, OperatorError, Unavailable
-from ingest.journal import Entry, Journal
+from ingest.errors import ConfigError, EmberwatchError, OperatorError
 from ingest.journal_sqlite import SqliteJournal
 from ingest.maintenance import Maintenance
 from ingest.message import Kind
 from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
 from ingest.receiver import Receiver
+from ingest.role import Part, announce_patiently, open_journal, run_parts, serve_metrics, wall
 from ingest.settings import Settings, load_settings
 from ingest.sources import Sources
 from ingest.sources_file import load_sources
@@ -31,8 +28,6 @@ from ingest.writer import Writer
 
 #: The roles of this room, in the order they are started, and which of the metrics ports is theirs.
 ROLES = {"receiver": 0, "writer": 1}
-
-Part = Callable[[threading.Event], None]
 
 log = structlog.get_logger()
 
@@ -87,7 +82,7 @@ def receivers(
     """A receiver a shard; the sources stand in the log before the first message that came by them."""
 
     def receive(journal: SqliteJournal, receiver: Receiver, stop: threading.Event) -> None:
-        announce_sources(journal, sources, stop)
+        announce_patiently(journal, Kind.SOURCES, sources.text, stop)
         receiver.run(stop)
 
     parts: dict[str, Part] = {}
@@ -116,72 +111,6 @@ def writers(
         f"writer of {shard}": Writer(journal, shard, pool, empty, wall).run for shard, journal in journals.items()
     }
     return {**parts, "maintenance": Maintenance(pool, list(journals.values()), wall).run}
-
-
-def announce_sources(journal: Journal, sources: Sources, stop: threading.Event) -> None:
-    """Put the sources into the log if they are news there; waits while the log is full."""
-    backoff, said = Backoff(), False
-    text = sources.text.encode()
-    while not stop.is_set():
-        newest = journal.messages.last(Kind.SOURCES)
-        if newest is not None and newest.value == text:
-            return
-        try:
-            journal.messages.append([Entry(Kind.SOURCES, value=text)], now=wall(), urgent=True)
-        except Unavailable as error:
-            if not said:
-                log.warning("sources cannot be put into the log; trying again", error=str(error))
-                said = True
-            stop.wait(backoff.next())
-        else:
-            log.info("sources put into the log", shard=journal.shard)
-
-
-def run_parts(parts: Mapping[str, Part], stop: threading.Event) -> None:
-    """Run each part on a thread of its own until `stop`; what the first broken one raised, after all have ended."""
-    broken: list[BaseException] = []
-
-    def run(part: Part) -> None:
-        try:
-            part(stop)
-        except BaseException as error:  # whatever it is, the others must not go on as if all were well
-            broken.append(error)
-            stop.set()
-
-    threads = [threading.Thread(target=run, args=(part,), name=name) for name, part in parts.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if broken:
-        raise broken[0]
-
-
-def open_journal(settings: Settings, shard: str) -> SqliteJournal:
-    """The log of a shard."""
-    return SqliteJournal(
-        settings.journal_dir,
-        shard,
-        quota_bytes=settings.journal_quota_bytes,
-        reserve_bytes=settings.journal_reserve_bytes,
-    )
-
-
-def serve_metrics(address: tuple[str, int]) -> None:
-    """Answer Prometheus on this address, on a thread that ends with the process."""
-    host, port = address
-    try:
-        start_http_server(port, host)
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(
-            f"EMBERWATCH_METRICS_BIND: cannot listen at {host}:{port}: {what}; choose another first port"
-        ) from None
-
-
-def wall() -> int:
-    """The wall clock in µs; handed to everything that needs the time."""
-    return time.time_ns() // 1000
 
 
 if __name__ == "__main__":

@@ -168,13 +168,11 @@ def ember_topic(*, kind: EmberKind, site: str, device: str = "") -> str:
 
 def parse_ember(topic: str) -> EmberTopic | None:
     """What a topic of the native scheme names; None for every other topic."""
-    if not topic.startswith(EMBER_ROOT):
+    levels = topic.split("/", 4)
+    if len(levels) < 4 or levels[0] != "ember" or levels[1] != "v1" or not levels[2]:
         return None
-    site, _, rest = topic[len(EMBER_ROOT) :].partition("/")
-    if not site:
-        return None
-    if rest == "telemetry":
-        return EmberTopic(kind=EmberKind.GATEWAY_TELEMETRY, site=site)
-    device, _, tail = rest.partition("/")
-    kind = _DEVICE_KINDS.get(tail)
+    site, device = levels[2], levels[3]
+    if len(levels) == 4:
+        return EmberTopic(kind=EmberKind.GATEWAY_TELEMETRY, site=site) if device == "telemetry" else None
+    kind = _DEVICE_KINDS.get(levels[4])
     return EmberTopic(kind=kind, site=site, device=device) if kind and device else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
-from ingest.codecs.times import micros
+from ingest.codecs.times import from_number, micros
 from ingest.codecs.values import name, quantity, state
 from ingest.errors import Undecodable
 from ingest.message import Message
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 _NOTHING = Decoded()
+_TELEMETRY = EmberKind.TELEMETRY  # asked for each message; a look-up in an enumeration takes as long as the rest
 _QUANTITY, _STATE, _TIME, _SEQ = range(4)
 _KEYS: dict[str, int] = {
     **dict.fromkeys(QUANTITIES, _QUANTITY),
@@ -32,7 +33,7 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     topic = parse_ember(message.topic)
     if topic is None:
         raise Undecodable(f"topic {shown(message.topic)} is not of the native scheme; see ember/v1/… in the manual")
-    if topic.kind is EmberKind.TELEMETRY:
+    if topic.kind is _TELEMETRY:
         return _objects(payload, topic.site, topic.device, source.zone)
     if topic.kind is EmberKind.ALARM:
         return _alarm(_objects(payload, topic.site, topic.device, source.zone))
@@ -73,16 +74,13 @@ def _observation(body: object, site: str, device: str | None, zone: str, path: s
         elif what == _STATE:
             states[key] = value if type(value) is bool else state(value, f"{path}.{key}")
         elif what == _TIME:
-            observed_at = micros(value, zone, path + ".ts")
+            observed_at = from_number(value) if type(value) is int else micros(value, zone, f"{path}.ts")
+        elif type(value) is int and 0 <= value <= _LAST_SEQ:
+            seq = value
         else:
-            seq = _sequence(value, path + ".seq")
+            said = f"{path}.seq: {shown(value)} is no sequence number"
+            raise Undecodable(f"{said}; give a whole number from 0 up")
     return Observation(device=device, site=site, observed_at=observed_at, seq=seq, values=values, states=states)
-
-
-def _sequence(value: object, path: str) -> int:
-    if type(value) is int and 0 <= value <= _LAST_SEQ:
-        return value
-    raise Undecodable(f"{path}: {shown(value)} is no sequence number; give a whole number from 0 up")
 
 
 def _alarm(decoded: Decoded) -> Decoded:

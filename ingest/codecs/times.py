@@ -49,13 +49,14 @@ def micros(value: object, zone: str, path: str) -> int | None:
     if kind is str:
         return _from_text(value, zone, path)  # type: ignore[arg-type]
     if kind is int or kind is float:
-        return _from_number(value)  # type: ignore[arg-type]
+        return from_number(value)  # type: ignore[arg-type]
     if value is None:
         return None
     raise Undecodable(f"{path}: {shown(value)} is no time; {HELP}")
 
 
-def _from_number(number: int | float) -> int | None:
+def from_number(number: int | float) -> int | None:
+    """As `micros`, of a number."""
     milliseconds = not -FIRST_MILLISECONDS < number < FIRST_MILLISECONDS
     scale = 1000 if milliseconds else SECOND
     if not _FIRST <= number * scale < _END:
@@ -82,7 +83,7 @@ def _from_odd_text(text: str, zone: str, path: str) -> int | None:
     if text.endswith("z"):  # RFC 3339 allows it, Python does not
         return _from_text(text[:-1] + "Z", zone, path)
     if _NUMBER.fullmatch(text):
-        return _from_number(float(text) if "." in text else int(text))
+        return from_number(float(text) if "." in text else int(text))
     if _DATE.match(text):
         return None
     raise Undecodable(f"{path}: {shown(text)} is no time; {HELP}")

@@ -16,12 +16,12 @@ from alerts.evaluator import Evaluator
 from alerts.ledger import Ledger, ledger, log_figures
 from alerts.ledger_store import ledger_figures
 from alerts.recorder import Recorder
-from alerts.relay import announce
 from alerts.rulebook import load_rulebook
 from ingest.database import Pool, open_pool
 from ingest.journal import Entry
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind, Message, Tick, encode
+from ingest.role import announce
 from ingest.sources import Clock
 from ingest.sources_file import parse_sources
 from ingest.writer import Writer
@@ -97,7 +97,7 @@ def drained(journal: SqliteJournal, connection: psycopg.Connection[Any], alerts:
 
 def test_the_books_balance_through_stops_and_starts(tmp_path: Path, pool: Pool) -> None:
     journal = SqliteJournal(tmp_path, "main")
-    announce(journal, Kind.SOURCES, SOURCES, now)
+    announce(journal.messages, Kind.SOURCES, SOURCES, now)
     with contextlib.closing(journal), psycopg.connect(str(pool.conninfo), autocommit=True) as connection:
         for round_number in range(3):
             with readers(journal, pool):

@@ -15,11 +15,12 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from alerts import relay_store as store
-from alerts.relay import Relay, announce
+from alerts.relay import Relay
 from ingest.database import open_pool
 from ingest.errors import LogFull, Unavailable
 from ingest.inventory import InventoryDelta, Site
 from ingest.message import Act, ActKind, Kind, encode
+from ingest.role import announce
 from tests.support.acts import insert_act
 from tests.support.decisions import NOON, uid
 from tests.support.memory_log import MemoryJournal
@@ -208,10 +209,10 @@ def eventually(true: Callable[[], bool], seconds: float = 10) -> None:
 def test_a_text_is_announced_when_it_differs_from_what_the_log_says() -> None:
     journal = MemoryJournal()
     announced = [
-        announce(journal, Kind.RULEBOOK, text, now) for text in ("rules: []", "rules: []", "规则", "rules: []")
+        announce(journal.messages, Kind.RULEBOOK, text, now) for text in ("rules: []", "rules: []", "规则", "rules: []")
     ]
     assert announced == [True, False, True, True]
-    assert announce(journal, Kind.TEAMS, "rules: []", now)
+    assert announce(journal.messages, Kind.TEAMS, "rules: []", now)
     assert [record.value.decode() for record in journal.messages.records] == [
         "rules: []",
         "规则",

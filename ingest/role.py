@@ -1,0 +1,85 @@
+"""What the process of every role does alike. Touched by composition roots only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from prometheus_client import start_http_server
+
+from ingest.errors import OperatorError, Unavailable
+from ingest.journal import Entry, Journal, Stream
+from ingest.journal_sqlite import SqliteJournal
+from ingest.message import Kind
+from ingest.patience import Patience
+from ingest.settings import Settings
+
+Part = Callable[[threading.Event], None]
+
+
+def run_parts(parts: Mapping[str, Part], stop: threading.Event) -> None:
+    """Run each part on a thread of its own until `stop`; what the first broken one raised, after all have ended."""
+    broken: list[BaseException] = []
+
+    def run(part: Part) -> None:
+        try:
+            part(stop)
+        except BaseException as error:  # whatever it is, the others must not go on as if all were well
+            broken.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=run, args=(part,), name=name) for name, part in parts.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if broken:
+        raise broken[0]
+
+
+def announce(messages: Stream, kind: Kind, text: str, now: Callable[[], int]) -> bool:
+    """Put this text (RULEBOOK, TEAMS or SOURCES) into the log, unless it is what the log says already; did it?"""
+    newest = messages.last(kind)
+    if newest is not None and newest.value == text.encode():
+        return False
+    messages.append([Entry(kind, value=text.encode())], now=now(), urgent=True)
+    return True
+
+
+def announce_patiently(journal: Journal, kind: Kind, text: str, stop: threading.Event) -> None:
+    """Put a text into the log if it is news there; waits while the log is full."""
+    patience = Patience(f"putting {kind.name.lower()} into the log of {journal.shard}")
+    while not stop.is_set():
+        try:
+            announce(journal.messages, kind, text, wall)
+            return
+        except Unavailable as error:
+            patience.failed(error, stop)
+
+
+def open_journal(settings: Settings, shard: str) -> SqliteJournal:
+    """The log of a shard."""
+    return SqliteJournal(
+        settings.journal_dir,
+        shard,
+        quota_bytes=settings.journal_quota_bytes,
+        reserve_bytes=settings.journal_reserve_bytes,
+    )
+
+
+def serve_metrics(address: tuple[str, int]) -> None:
+    """Answer Prometheus on this address, on a thread that ends with the process."""
+    host, port = address
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise OperatorError(
+            f"EMBERWATCH_METRICS_BIND: cannot listen at {host}:{port}: {what}; choose another first port"
+        ) from None
+
+
+def wall() -> int:
+    """The wall clock in µs; handed to everything that needs the time."""
+    return time.time_ns() // 1000
