@@ -70,7 +70,12 @@ gaps = st.sampled_from(["", " "])
 def test_a_json_object_is_refused_exactly_when_a_key_stands_twice(pairs: list[tuple[str, str, str]]) -> None:
     text = "{" + ",".join(f"{key}{gap}:{value}" for key, gap, value in pairs) + "}"
     twice: list[bool] = []
-    tree = json.loads(text, object_pairs_hook=lambda found: twice.append(len(found) != len(dict(found))) or dict(found))
+
+    def keep(found: list[tuple[str, object]]) -> dict[str, object]:
+        twice.append(len(found) != len(dict(found)))
+        return dict(found)
+
+    tree = json.loads(text, object_pairs_hook=keep)
     try:
         assert parse(text.encode()) == tree
         refused = False
