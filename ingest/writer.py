@@ -34,6 +34,7 @@ READER = "writer"
 BATCH = 5_000  #: records of one transaction
 #: Caught up, it collects for this long between two commits: fewer, larger transactions cost the machine less.
 LINGER = 0.2
+IDLE = 0.2  #: it looks for a stop this often
 #: Save the memory after this long, or so many records, but never spend more than a fiftieth of the time on it.
 SAVE_SECONDS = 60.0
 SAVE_RECORDS = 1_000_000
@@ -146,7 +147,7 @@ class Writer:
         records = self._read(self.cursor)
         if not records:
             self._metrics.caught_up()
-            self._journal.messages.wait(self.cursor, 0.5)
+            self._journal.messages.wait(self.cursor, IDLE)
             return
         batch = Batch()
         batch.take(records, self._memory, self._states)

@@ -138,8 +138,8 @@ def test_a_server_that_cannot_start_gives_one_line_naming_its_log(folder: Path) 
 
 
 def test_a_server_that_hangs_gives_one_line_naming_its_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
     with embedded_server(folder):
+        monkeypatch.setattr(embedded, "START_SECONDS", 1.0)
         pid = running_postmaster(cluster_of(folder))
         assert pid
         os.kill(pid, signal.SIGSTOP)
