@@ -25,40 +25,30 @@ class DeviceClass(StrEnum):
     CAMERA = "camera"
 
 
-class Area(msgspec.Struct, frozen=True, kw_only=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What areas, centres and sites have in common; `parent` is the id of the area it hangs on, "" for none."""
+
+    id: str
+    name: str = ""
+    parent: str = ""
+    lat: float | None = None
+    lon: float | None = None
+    attributes: dict[str, object] = {}
+
+
+class Area(Place, frozen=True, kw_only=True):
     """A node of the tree city → street → community → compound → grid; `parent` is "" at the root.
 
     An area id may be written as a dotted path (`yuhua.daishan`), but the parent link alone decides the tree.
     """
 
-    id: str
-    name: str = ""
-    parent: str = ""
-    lat: float | None = None
-    lon: float | None = None
-    attributes: dict[str, object] = {}
 
-
-class Centre(msgspec.Struct, frozen=True, kw_only=True):
+class Centre(Place, frozen=True, kw_only=True):
     """A fire-safety centre 智慧消防服务中心; `parent` is the area it is responsible for."""
 
-    id: str
-    name: str = ""
-    parent: str = ""
-    lat: float | None = None
-    lon: float | None = None
-    attributes: dict[str, object] = {}
 
-
-class Site(msgspec.Struct, frozen=True, kw_only=True):
+class Site(Place, frozen=True, kw_only=True):
     """A shed or other watched place; `parent` is its area."""
-
-    id: str
-    name: str = ""
-    parent: str = ""
-    lat: float | None = None
-    lon: float | None = None
-    attributes: dict[str, object] = {}
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
