@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
-from ingest.inventory import Area, Centre, Device, InventoryDelta, Site
+from ingest.inventory import Area, Centre, Device, InventoryDelta, Place, Site
 from ingest.message import encode
 
 Connection = psycopg.Connection[TupleRow]
@@ -59,7 +59,7 @@ def _upsert(
         connection.execute(statement, [list(column) for column in columnwise])
 
 
-def _place_row(place: Area | Centre | Site) -> tuple[object, ...]:
+def _place_row(place: Place) -> tuple[object, ...]:
     return (place.id, place.name, place.parent, place.lat, place.lon, json.dumps(place.attributes))
 
 
