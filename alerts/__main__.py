@@ -22,7 +22,15 @@ from ingest.errors import ConfigError, EmberwatchError, OperatorError
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
-from ingest.role import Part, announce_patiently, open_journal, run_parts, serve_metrics, wall
+from ingest.role import (
+    Part,
+    announce_patiently,
+    open_journal,
+    run_parts,
+    serve_metrics,
+    spare_the_collector,
+    wall,
+)
 from ingest.settings import Settings, load_settings
 from ingest.sources import Clock
 from ingest.sources_file import load_sources
@@ -70,6 +78,7 @@ def supervise(settings: Settings, stop: threading.Event) -> int:
 def run_role(role: str, settings: Settings, stop: threading.Event) -> int:
     """One role for all shards, a thread each."""
     set_up_logging(role, settings.log_format)
+    spare_the_collector()
     shards = load_sources(_path(settings.sources)).shards()
     with contextlib.ExitStack() as stack:
         journals = stack.enter_context(open_journals(settings, shards))

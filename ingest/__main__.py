@@ -19,7 +19,15 @@ from ingest.maintenance import Maintenance
 from ingest.message import Kind
 from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
 from ingest.receiver import Receiver
-from ingest.role import Part, announce_patiently, open_journal, run_parts, serve_metrics, wall
+from ingest.role import (
+    Part,
+    announce_patiently,
+    open_journal,
+    run_parts,
+    serve_metrics,
+    spare_the_collector,
+    wall,
+)
 from ingest.settings import Settings, load_settings
 from ingest.sources import Sources
 from ingest.sources_file import load_sources
@@ -63,6 +71,7 @@ def supervise(settings: Settings, stop: threading.Event) -> int:
 def run_role(role: str, settings: Settings, stop: threading.Event) -> int:
     """One role for all shards, a thread each."""
     set_up_logging(role, settings.log_format)
+    spare_the_collector()
     sources = load_sources(Path(settings.sources).expanduser() if settings.sources else None)
     with contextlib.ExitStack() as stack:
         journals = [
