@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ingest.broker import Broker, start_broker
@@ -182,3 +183,40 @@ def _age_log(program: Program, *, by: int) -> None:
             for record in source.read(-1, 100_000):
                 target.append([Entry(Kind(record.kind), record.meta, record.value)], now=record.at - by)
             assert target.head() == source.head()
+
+
+def test_poison_is_set_aside_with_its_reason_and_the_fire_among_it_pages(
+    program: Program, broker: Broker, collector: Collector, database: str
+) -> None:
+    program.until(lambda: program.in_log("main", "INVENTORY"))
+    head = "ember/v1/shed-1/head-1/telemetry"
+    poison = {
+        "nan": b'{"temperature":NaN}',
+        "overflow": b'{"temperature":1e999}',
+        "text": b'{"temperature":"hot"}',
+        "bytes": b"\xff\xfe\x00\x01",
+        "cut": b'{"temperature":21.5',
+        "nested": b'{"temperature":' + b"[" * 10_000,
+    }
+    strange = {
+        "year 2012": b'{"ts":"2012-06-01T03:17:37Z","temperature":21}',
+        "year 2099": b'{"ts":"2099-06-01T03:17:37Z","temperature":22}',
+        "year 1": b'{"ts":"0001-01-01T00:00:00Z","temperature":23}',
+        "nul": b'{"temperature":24,"note":"a\\u0000b"}',
+        "huge": b'{"temperature":25,"seq":99999999999999999999999}',
+    }
+    publisher = Publisher(broker.url)
+    with closing(publisher), psycopg.connect(database) as person:
+        person.execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")  # somebody forgot a transaction
+        publisher.publish_all([(head, payload) for payload in (*poison.values(), *strange.values())])
+        publisher.publish("ember/v1/shed-1/head-1/alarm", b'{"smoke_alarm":true}')
+        collector.wants(1, within=10)
+        assert program.call("ledger", "--json", check=False).returncode == 0
+        person.rollback()
+    program.drained(len(poison) + len(strange) + 1)
+    messages = program.ledger()["messages"]
+    assert messages["stored"] + messages["quarantined"] == len(poison) + len(strange) + 1
+    items = program.get("quarantine")["items"]
+    assert len(items) >= len(poison) and {item["reason"] for item in items} == {"undecodable"}
+    assert all(item["detail"] for item in items)
+    assert len(collector.arrivals()) == 1
