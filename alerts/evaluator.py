@@ -20,8 +20,9 @@ from alerts.decisions import KINDS, Decision, Progress, decode, entry, progress_
 from alerts.incident import Notice
 from alerts.judge import Judge, deadly_offsets
 from alerts.rulebook import parse_rulebook
+from ingest.backoff import Backoff
 from ingest.errors import Unavailable
-from ingest.journal import BEGINNING, Entry, Journal, Record
+from ingest.journal import BEGINNING, Entry, Journal, Record, Stream
 from ingest.message import Kind, encode
 from ingest.readings import SECOND
 from ingest.sources import Clock
@@ -53,6 +54,7 @@ class Evaluator:
         self._checkpoint_at = 0
         self.checkpoints: Checkpoints | None = None
         self._crashes: Crashes | None = None
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Evaluate until `stop`; raises OperatorError when another evaluator owns the shard."""
@@ -60,20 +62,30 @@ class Evaluator:
         self._epoch = owned.epoch
         metrics.start_evaluator_metrics(self.shard)
         try:
+            self._stop = stop
             self.checkpoints = Checkpoints(self.journal.folder / "checkpoints", self.shard)
             self._crashes = Crashes(self.journal.folder / "evaluator.crashes")
-            self.resume(self.checkpoints, stop)
-            self._checkpoint_at = self.now()
-            self._hold(self.checkpoints)
-            while not stop.is_set():
-                if not self.turn() and not stop.is_set():
-                    self.journal.messages.wait(self.cursor, 0.5)
-            self._write([])
-            self._whole_checkpoint()
+            self._evaluate(self.checkpoints, stop)
+        except Unavailable as error:
+            if not stop.is_set():
+                raise
+            log.info("stopped before the log took the last decisions", shard=self.shard, error=str(error))
         finally:
             if self._crashes:
                 self._crashes.close()
             owned.release()
+
+    def _evaluate(self, checkpoints: Checkpoints, stop: threading.Event) -> None:
+        self.resume(checkpoints, stop)
+        if stop.is_set():  # perhaps in the middle of catching up: what stands in the log is newer than we are
+            return
+        self._checkpoint_at = self.now()
+        self._hold(checkpoints)
+        while not stop.is_set():
+            if not self.turn() and not stop.is_set():
+                self.journal.messages.wait(self.cursor, 0.5)
+        self._write([])
+        self._whole_checkpoint()
 
     def turn(self) -> bool:
         """Judge one batch and make its decisions durable; False when there was nothing to read."""
@@ -81,11 +93,10 @@ class Evaluator:
         for record in records:
             self._step(record)
         decisions = self.judge.take()
+        self._judged()
         if decisions or self.now() - self._written_at >= PROGRESS_EVERY:
             self._write(decisions)
         self._some_checkpoint()
-        if self._crashes:
-            self._crashes.done()
         metrics.evaluated(self.shard, records, self.now(), len(self.judge.engine.sites))
         return bool(records)
 
@@ -104,6 +115,7 @@ class Evaluator:
                     break
                 self._step(record, silent=True)
             silent += [each for each in self.judge.take() if isinstance(each, Transition)]
+            self._judged()
             if not records or records[-1].offset > cursor:
                 break
         if stop.is_set():
@@ -139,25 +151,40 @@ class Evaluator:
         error = self.judge.step(record)
         if error is not None and not silent:
             metrics.ENGINE_ERRORS.labels(shard=self.shard).inc()
-            self.journal.messages.append([Entry(Kind.ENGINE_ERROR, value=encode(error))], now=self.now(), urgent=True)
+            self._append(self.journal.messages, [Entry(Kind.ENGINE_ERROR, value=encode(error))])
         self.cursor = record.offset
 
+    def _judged(self) -> None:
+        """No record is to blame for an end from here on, least of all while a full disk is waited out."""
+        if self._crashes:
+            self._crashes.done()
+
     def _write(self, decisions: list[Decision]) -> None:
-        """Append decisions and cursor as one; waits out a full disk, because nothing may be decided and forgotten."""
+        """Append decisions and cursor as one."""
         if not decisions and self.cursor == self._written:
             return
         progress = Progress(cursor=self.cursor, counts=dict(self.judge.counts), epoch=self._epoch)
         entries = [entry(each, progress) for each in decisions] or [Entry(Kind.PROGRESS, encode(progress))]
-        pause = threading.Event()
-        while True:
-            try:
-                self.journal.decisions.append(entries, now=self.now(), urgent=True)
-                break
-            except Unavailable as error:
-                log.error("cannot write decisions, trying again", shard=self.shard, error=str(error))
-                pause.wait(0.5)
+        self._append(self.journal.decisions, entries)
         self._written, self._written_at = self.cursor, self.now()
         metrics.decided(self.shard, decisions)
+
+    def _append(self, stream: Stream, entries: list[Entry]) -> None:
+        """Append; waits out a full disk, because nothing may be decided and forgotten.
+
+        Raises Unavailable when asked to stop meanwhile: nothing is lost then, the next start decides the same again.
+        """
+        backoff, said = Backoff(), ""
+        while True:
+            try:
+                stream.append(entries, now=self.now(), urgent=True)
+                return
+            except Unavailable as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.error("cannot write decisions, trying again", shard=self.shard, error=said)
+                if self._stop.wait(backoff.next()):
+                    raise
 
     def _report_difference(self, decided: int, sliced: dict[str, int], silent: list[Decision], cursor: int) -> None:
         made = self._transitions_made(decided)

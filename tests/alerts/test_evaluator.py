@@ -17,13 +17,15 @@ from alerts import evaluator as module
 from alerts.alert import Transition
 from alerts.backtest import backtest_journal, export_extras
 from alerts.checkpoints import Checkpoints
+from alerts.crashes import MOST_CRASHES
 from alerts.decisions import decode
 from alerts.evaluator import Evaluator
 from alerts.export import export_order
 from alerts.incident import Notice
 from alerts.rulebook import parse_rulebook
+from ingest.errors import LogFull
 from ingest.inventory import Device, InventoryDelta
-from ingest.journal import BEGINNING, Entry
+from ingest.journal import BEGINNING, Entry, Record
 from ingest.journal_export import export_journal
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Act, ActKind, Intake, Kind, Message, Tick, encode
@@ -201,6 +203,75 @@ def test_a_restart_from_a_checkpoint_reads_the_log_from_there(tmp_path: Path, ma
     again = bench.evaluator()
     header = Checkpoints(bench.journal.folder / "checkpoints", "main").load(again.judge)
     assert header is not None and header.offset == bench.journal.messages.head()
+    bench.finish(bench.start())
+    assert bench.decided() == before
+
+
+class Running:
+    """An evaluator on a thread, as the role runs it; leaving the `with` stops it within two seconds."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.stop = threading.Event()
+        self._thread = threading.Thread(target=evaluator.run, args=[self.stop])
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join(2)
+        assert not self._thread.is_alive()
+
+
+def test_a_full_disk_is_waited_out_blames_no_record_and_holds_up_no_stop(
+    tmp_path: Path, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = random_log(5, 200)
+    expected = undisturbed(tmp_path / "calm", log)
+    bench = make_bench(tmp_path / "full", log)
+    tried = threading.Event()
+
+    def refuse(*_: object, **__: object) -> list[int]:
+        tried.set()
+        raise LogFull("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(bench.journal.decisions, "append", refuse)
+        for _ in range(MOST_CRASHES):
+            tried.clear()
+            with Running(bench.evaluator()):
+                assert tried.wait(10)
+                blamed = (bench.journal.folder / "evaluator.crashes").read_bytes()[:8]
+                assert int.from_bytes(blamed, "little", signed=True) == -1
+        assert bench.decided() == []
+    bench.finish(bench.start())
+    assert bench.decided() == expected
+
+
+def test_a_stop_in_the_middle_of_catching_up_leaves_everything_as_it_was(
+    tmp_path: Path, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(tmp_path, random_log(6, 300))
+    first = bench.start()
+    first.checkpoints = None  # so that there is something to catch up with
+    bench.finish(first)
+    decided = bench.journal.decisions.head()
+    before = bench.decided()
+    monkeypatch.setattr(module, "BATCH", 10)
+    stopped = bench.evaluator()
+    step, stop = stopped._step, threading.Event()
+
+    def step_and_stop(record: Record, *, silent: bool = False) -> None:
+        step(record, silent=silent)
+        assert silent
+        if record.offset > 100:
+            stop.set()
+
+    monkeypatch.setattr(stopped, "_step", step_and_stop)
+    stopped.run(stop)
+    assert bench.journal.decisions.head() == decided
     bench.finish(bench.start())
     assert bench.decided() == before
 
