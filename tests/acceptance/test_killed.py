@@ -32,10 +32,11 @@ def server() -> Iterator[Database]:
 
 def test_a_run_under_havoc_comes_out_as_one_in_peace(tmp_path: Path, server: Database) -> None:
     seed = int(os.environ.get("EMBERWATCH_TEST_SEED", "1"))
-    planned = plan(seed, seconds=SECONDS, shards=SHARDS, fires=FIRES)
+    planned = plan(seed, seconds=SECONDS, shards=SHARDS, fires=FIRES, kills=KILLS)
     print(*planned.lines(), sep="\n")
     calm = Run(tmp_path / "calm", server, fires=FIRES).result()
     assert len(calm.pages) == FIRES
+    assert calm.rows["readings"].total() == calm.books["readings"]["stored"] > 50_000
     run = Run(tmp_path / "rough", server, fires=FIRES, plan=planned)
     rough = run.result(calm)
     assert run.havoc

@@ -1,9 +1,9 @@
 """Havoc: what may happen to a running program, planned from a seed and then done to it.
 
-Roles are killed (`kill -9`) again and again, also in the middle of their start; now and then one is asked to stop
+Roles are killed (`kill -9`) again and again, also in the middle of their start, while a fire is on its way through
+them, and the dispatcher while a team's webhook has a page and has not answered. Now and then one is asked to stop
 instead, so that the next start goes on from a checkpoint. PostgreSQL is down for 20 s, the broker is restarted, each
-shard's log runs into its quota, roles are killed while a fire is on its way through them, and the dispatcher while a
-team's webhook has a page and has not answered.
+shard's log runs into its quota, and hours pass in it, so that it begins new files and drops old ones.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import psutil
+import psycopg
 
 from ingest.broker import Broker, start_broker
-from ingest.embedded import EmbeddedServer
+from ingest.embedded import EmbeddedServer, running_postmaster
+from ingest.journal_sqlite import STREAMS
+from ingest.readings import HOUR
 from tests.support.collector import Behaviour, Collector
 from tests.support.program import Program
 
@@ -32,6 +37,7 @@ QUOTA_BYTES, RESERVE_BYTES = 512 << 20, 1 << 20
 _STEADY_S = 10.5
 #: The evaluator saves its memory after 30 s of life: once it shall live long enough to be killed around that.
 _PAST_A_CHECKPOINT_S = (30.0, 38.0)
+_HOUR_S = 12.0  #: about so often an hour passes in the log of each shard
 _ANSWER_S = 0.4  #: how long the webhook takes to answer, so that a kill can fall in between
 
 
@@ -55,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     seconds: float
+    kills: int  #: it goes on until there were so many
     lives: dict[str, list[Life]]
     events: list[Event]
     page: int  #: at the arrival of this one (0 = the first) the dispatcher is killed
@@ -70,30 +77,33 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return lines + [f"  at {event.at:5.1f} s {event.what} {event.whom}".rstrip() for event in self.events]
 
 
-def plan(seed: int, *, seconds: float, shards: Sequence[str], fires: int) -> Plan:
+def plan(seed: int, *, seconds: float, shards: Sequence[str], fires: int, kills: int = 0) -> Plan:
     """The plan of a seed; the same arguments give the same plan."""
     chance = random.Random(seed)
     lives = {role: _lives(chance, seconds) for role in ROLES}
     lives["evaluator"].insert(chance.randrange(4), Life(chance.uniform(*_PAST_A_CHECKPOINT_S), False))
     events = []
     for what, away, shard in (
-        ("database", DATABASE_AWAY_S, ""),
+        (chance.choice(("database", "database by a crash")), DATABASE_AWAY_S, ""),
         ("broker", chance.uniform(1, 4), ""),
         *(("quota", chance.uniform(4, 8), shard) for shard in shards),
     ):
         begins = chance.uniform(0.1, 0.9) * (seconds - away)
         events += [Event(begins, f"{what} away", shard), Event(begins + away, f"{what} back", shard)]
+    for shard in shards:
+        events += [Event(chance.uniform(0, seconds), "an hour passes", shard) for _ in range(int(seconds / _HOUR_S))]
     for number in range(1, fires + 1):  # as the replay spreads them, a little after its start
         burns = seconds * number / (fires + 1) + 1.0
         events += [Event(burns + chance.uniform(0, 3), "kill", role) for role in chance.sample(ROLES, 2)]
-    return Plan(seed=seed, seconds=seconds, lives=lives, events=sorted(events), page=chance.randrange(fires))
+    page = chance.randrange(fires)
+    return Plan(seed=seed, seconds=seconds, kills=kills, lives=lives, events=sorted(events), page=page)
 
 
 def _lives(chance: random.Random, seconds: float) -> list[Life]:
     """One life long enough to make the supervisor quick, then three short ones, and so on."""
     lives: list[Life] = []
-    while sum(life.seconds for life in lives) < seconds:
-        lives.append(Life(chance.uniform(_STEADY_S, _STEADY_S + 2), chance.random() < 0.2))
+    while sum(life.seconds for life in lives) < 2 * seconds:
+        lives.append(Life(chance.uniform(_STEADY_S, _STEADY_S + 2), chance.random() < 0.35))
         lives += [Life(chance.uniform(0.1, 4.5), False) for _ in range(3)]
     return lives
 
@@ -108,10 +118,16 @@ class Database:
         self.up = True
         self.changes = 0  #: how often it went away or came back
 
-    def stop(self) -> None:
-        """Fast shutdown, as `systemctl stop` does it."""
+    def stop(self, *, crash: bool = False) -> None:
+        """Fast shutdown, as `systemctl stop` does it, or as a power cut would."""
         self.up = False
         self.changes += 1
+        if crash:
+            with psycopg.connect(self.url) as connection:
+                [[folder]] = connection.execute("SHOW data_directory").fetchall()
+            pid = running_postmaster(Path(folder))
+            assert pid
+            os.kill(pid, signal.SIGQUIT)
         self._server.close()
 
     def start(self) -> None:
@@ -151,9 +167,9 @@ class Havoc:
         collector.otherwise = Behaviour(delay_s=_ANSWER_S)
 
     def until(self, ended: Callable[[], bool]) -> None:
-        """Go on until the plan's time is over and `ended()` holds; then everything is given back."""
+        """Go on until the plan's time and kills are over and `ended()` holds; then everything is given back."""
         try:
-            while not (ended() and self.elapsed >= self.plan.seconds):
+            while not (ended() and self.elapsed >= self.plan.seconds and self.kills.total() >= self.plan.kills):
                 self._step()
                 time.sleep(0.01)
         finally:
@@ -204,22 +220,30 @@ class Havoc:
         self._say(f"{'stop' if polite else 'kill -9'} {role} {pid} {why}")
 
     def _happen(self, event: Event) -> None:
-        if event.what == "kill":
-            self._end(event.whom, polite=False, why="during a fire")
-            return
-        if event.what == "database away":
-            self._database.stop()
-        elif event.what == "database back":
-            self._database.start()
-        elif event.what == "broker away":
-            self.broker.stop()
-        elif event.what == "broker back":
-            self.broker = start_broker(self.broker.folder, self.broker.port, kind="mosquitto")
-        elif event.what == "quota away":
-            with self._ballast(event.whom).open("wb") as file:
-                file.truncate(QUOTA_BYTES)  # takes no space on the disk, but all of the quota
-        else:
-            self._ballast(event.whom).unlink(missing_ok=True)
+        match event.what:
+            case "kill":
+                self._end(event.whom, polite=False, why="during a fire")
+                return
+            case "database away":
+                self._database.stop()
+            case "database by a crash away":
+                self._database.stop(crash=True)
+            case "database back" | "database by a crash back":
+                self._database.start()
+            case "broker away":
+                self.broker.stop()
+            case "broker back":
+                self.broker = start_broker(self.broker.folder, self.broker.port, kind="mosquitto")
+            case "quota away":
+                with self._ballast(event.whom).open("wb") as file:
+                    file.truncate(QUOTA_BYTES)  # takes no space on the disk, but all of the quota
+            case "quota back":
+                self._ballast(event.whom).unlink(missing_ok=True)
+            case "an hour passes":
+                for stream in STREAMS:
+                    make_older(self._program.data / "journal" / event.whom / stream)
+            case _:
+                raise ValueError(event.what)
         self._say(f"{event.what} {event.whom}".rstrip())
 
     def _ballast(self, shard: str) -> Path:
@@ -227,3 +251,10 @@ class Havoc:
 
     def _say(self, what: str) -> None:
         self.done.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {self.elapsed:6.2f} s {what}")
+
+
+def make_older(stream: Path) -> None:
+    """Let the newest file of a stream have been begun an hour earlier, so that the next append begins another."""
+    newest = max(stream.glob("*.db"), key=lambda path: int(path.stem))
+    with closing(sqlite3.connect(f"{newest.as_uri()}?mode=rw", uri=True, timeout=30)) as file, file:
+        file.execute("UPDATE state SET opened_at = opened_at - ?", (HOUR,))

@@ -6,6 +6,7 @@ The environment says how much: SEEDS (5) of MINUTES (5) each with FIRES (12), th
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,8 @@ _HEAD = ("seed", "minutes", *ROLES, "kills", "stops", "pages", "doubles", "ledge
 
 def main() -> int:
     """Run every seed; 0 when each came out as the run in peace."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left behind then either
+        signal.signal(number, signal.default_int_handler)
     seeds, minutes = int(os.environ.get("SEEDS", "5")), float(os.environ.get("MINUTES", "5"))
     fires, first = int(os.environ.get("FIRES", "12")), int(os.environ.get("FIRST_SEED", "1"))
     rows: list[tuple[object, ...]] = []
