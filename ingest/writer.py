@@ -72,6 +72,7 @@ class Writer:
         self._states = States()
         self._keys: dict[DeviceKey, int] = {}
         self._cursor = Cursor(BEGINNING, 0, {})
+        self._taken = BEGINNING  # the offset that the memory is at
         self._epoch = 0
         self._saved_at = time.monotonic()
         self._save_cost = 0.0
@@ -111,6 +112,7 @@ class Writer:
             self._memory, self._states = Memory.load(kept.memory), States.load(kept.states)
         self._journal.messages.hold(READER, after)
         self._unsaved = self._admit_again(after, stop)
+        self._taken = self.cursor
         log.info("writing", shard=self._shard, cursor=self.cursor, remembered=after, admitted_again=self._unsaved)
         return not stop.is_set()
 
@@ -150,6 +152,7 @@ class Writer:
             self._journal.messages.wait(self.cursor, IDLE)
             return
         batch = Batch()
+        self._taken = records[-1].offset
         batch.take(records, self._memory, self._states)
         self._unsaved += len(records)
         self._forget_removed(batch)
@@ -248,8 +251,11 @@ class Writer:
         self._unsaved = 0
 
     def _save_quickly(self) -> None:
-        """At a stop: spare the next start the repetition, if that costs next to nothing."""
-        if not self._unsaved or len(self._memory.inventory.devices) > QUICK_DEVICES:
+        """At a stop: spare the next start the repetition, if that costs next to nothing.
+
+        Never when the memory knows of a batch that is not in the database: its readings would pass for repeats.
+        """
+        if self._taken != self.cursor or not self._unsaved or len(self._memory.inventory.devices) > QUICK_DEVICES:
             return
         try:
             with self._pool.connection(timeout=QUICK_SECONDS) as connection:

@@ -283,7 +283,7 @@ def test_a_database_that_knows_less_than_the_log_holds_is_the_operators(
 def test_kill_9_at_random_moments_loses_and_repeats_nothing(log: Log, database: str) -> None:
     log.register("d1", "d2")
     numbers = random.Random(4)
-    for n in range(60):
+    for n in range(200):
         log.say_all([{"temperature": i, "seq": n * 100 + i} for i in range(100)])
     for _ in range(6):
         child = start_child(log.folder, database)
@@ -295,8 +295,29 @@ def test_kill_9_at_random_moments_loses_and_repeats_nothing(log: Log, database: 
     assert killed_at.offset < log.journal.messages.head(), "or no kill was in the middle"
     assert killed_at.counts["readings"] == len(killed_at.readings), "books and readings agree at every moment"
     write_all(log, database)
-    assert books(database) == {**CLEAN, "stored": 6000, "readings": 6000}
-    assert sorted(row[4] for row in standing(database).readings) == list(range(6000))
+    assert books(database) == {**CLEAN, "stored": 20_000, "readings": 20_000}
+    assert sorted(row[4] for row in standing(database).readings) == list(range(20_000))
+
+
+def test_a_stop_between_admitting_and_writing_loses_nothing(
+    log: Log, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.register("d1")
+    log.say({"temperature": 20, "seq": 0})
+    take = batch_module.Batch.take
+    with Running(log, database) as running:
+        running.drain()
+
+        def take_and_be_stopped(self: batch_module.Batch, *rest: Any) -> None:
+            take(self, *rest)
+            running.stop.set()
+
+        monkeypatch.setattr(batch_module.Batch, "take", take_and_be_stopped)
+        log.say({"temperature": 21, "ts": wall() // 1000, "seq": 1})
+        wait_until(running.ended, what="the writer stopped")
+    monkeypatch.undo()
+    write_all(log, database)
+    assert books(database) == {**CLEAN, "stored": 2, "readings": 2}
 
 
 def _moved(url: str, offset: int) -> bool:
