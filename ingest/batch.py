@@ -47,10 +47,15 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     changes: Sequence[Change] = ()
 
 
+class _Known(msgspec.Struct, gc=False):
+    at: int
+    states: dict[str, bool]
+
+
 class States:
     """The last known state of every device, in order of time: what is older than that changes nothing."""
 
-    def __init__(self, known: dict[DeviceKey, tuple[int, dict[str, bool]]] | None = None) -> None:
+    def __init__(self, known: dict[DeviceKey, _Known] | None = None) -> None:
         self._known = known if known is not None else {}
 
     def changes(self, readings: Iterable[Reading]) -> list[Change]:
@@ -60,23 +65,25 @@ class States:
             if not reading.states:
                 continue
             key = (reading.site, reading.device)
-            last_at, states = self._known.get(key) or (reading.at, {})
-            if reading.at < last_at:
+            known = self._known.get(key)
+            if known is None:
+                known = self._known[key] = _Known(reading.at, {})
+            if reading.at < known.at:
                 continue
+            known.at = reading.at
             for state, value in reading.states.items():
-                if states.get(state) is not value:
-                    states[state] = value
+                if known.states.get(state) is not value:
+                    known.states[state] = value
                     changes.append(Change(*key, reading.at, state, value))
-            self._known[key] = (reading.at, states)
         return changes
 
     def dump(self) -> bytes:
-        return msgspec.msgpack.encode([(*key, at, states) for key, (at, states) in self._known.items()])
+        return msgspec.msgpack.encode([(*key, known.at, known.states) for key, known in self._known.items()])
 
     @classmethod
     def load(cls, dumped: bytes) -> States:
         rows = msgspec.msgpack.decode(dumped, type=list[tuple[str, str, int, dict[str, bool]]])
-        return cls({(site, device): (at, states) for site, device, at, states in rows})
+        return cls({(site, device): _Known(at, states) for site, device, at, states in rows})
 
 
 class Batch:
@@ -205,6 +212,8 @@ def write_batch(
 
 
 def _kept(batch: Batch, refused: Sequence[Aside]) -> Iterator[Reading]:
+    if not refused:
+        return (reading for item in batch.items for reading in item.readings)
     offsets = {aside.record.offset for aside in refused}
     return (reading for item in batch.items if item.record.offset not in offsets for reading in item.readings)
 
@@ -213,12 +222,19 @@ def _copy(
     connection: Connection, items: Sequence[Item], known: Mapping[DeviceKey, int], number: int
 ) -> dict[DeviceKey, int]:
     """Readings and changes of these; the keys that were not known."""
-    met = {(reading.site, reading.device) for item in items for reading in item.readings}
-    new = store.device_keys(connection, met - known.keys())
-    keys = {device: new[device] if device in new else known[device] for device in met}
+    met = ((reading.site, reading.device) for item in items for reading in item.readings)
+    strangers = {device for device in met if device not in known}
+    new = store.device_keys(connection, strangers)
+    keys = _with(known, new, items) if new else known
     store.copy_readings(connection, (reading for item in items for reading in item.readings), keys, number)
     store.copy_changes(connection, [change for item in items for change in item.changes], keys, number)
     return new
+
+
+def _with(known: Mapping[DeviceKey, int], new: Mapping[DeviceKey, int], items: Sequence[Item]) -> dict[DeviceKey, int]:
+    """The keys of the devices of these items; `known` may have a district's."""
+    met = {(reading.site, reading.device) for item in items for reading in item.readings}
+    return {device: new[device] if device in new else known[device] for device in met}
 
 
 def _copy_carefully(
