@@ -22,6 +22,7 @@ import psycopg
 import structlog
 
 from ingest.broker import find_mosquitto
+from ingest.role import spare_the_collector
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,14 +57,19 @@ def versions(database: str) -> dict[str, str]:
 
 
 def in_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run this in a fresh process, so that no figure depends on what was measured before it."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=quiet) as pool:
+    """Run this in a fresh process like that of a role, so that no figure depends on what was measured before it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_like_a_role) as pool:
         return pool.submit(function, *args, **kwargs).result(PATIENCE_S)
 
 
 def quiet() -> None:
     """Only warnings are said: a bench prints figures."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
+def _like_a_role() -> None:
+    quiet()
+    spare_the_collector()
 
 
 class Meter:
