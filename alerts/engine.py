@@ -22,9 +22,11 @@ from alerts.incident import (
 from alerts.memory import ClockMemory, DeviceMemory, SiteMemory, Subject
 from alerts.outcome import Outcome
 from alerts.people import apply, rule_of
-from alerts.rulebook import Plan, Rulebook
+from alerts.rulebook import Rulebook
 from alerts.rules.contract import RuleBase, Signal
+from alerts.rules.level import LevelRule
 from alerts.rules.rate import RateRule, Window
+from alerts.rules.state import StateRule
 from alerts.unknown import BLIND_AFTER, blind, suspect
 from ingest.admit import Admission
 from ingest.inventory import Device, InventoryDelta
@@ -168,7 +170,7 @@ class Engine:
                 self._silent(site_name, site, device_id, device, listening)
 
     def _silent(self, site_name: str, site: SiteMemory, device_id: str, device: DeviceMemory, listening: int) -> None:
-        for rule in self._plan(device).absence:
+        for rule in self.rulebook.plans[device.device_class].absence:
             due = device.heard + rule.patience(device.interval)
             if rule.id not in device.episodes and due <= listening:
                 at = self.global_memory.clock - (listening - due)
@@ -181,7 +183,7 @@ class Engine:
         """Listening time at which the next absence rule must be asked; 0: never."""
         if not device.interval:
             return 0
-        waiting = [rule for rule in self._plan(device).absence if rule.id not in device.episodes]
+        waiting = [rule for rule in self.rulebook.plans[device.device_class].absence if rule.id not in device.episodes]
         return min((device.heard + rule.patience(device.interval) for rule in waiting), default=0)
 
     def _schedule_all(self) -> None:
@@ -216,15 +218,19 @@ class Engine:
             device = self._register(Device(id=reading.device, site=reading.site, enrolled=True))
         if reading.late is not Lateness.RETAINED:
             self._heard(reading, site, device)
-        plan = self._plan(device)
+        plan = self.rulebook.plans[device.device_class]
         newest = device.newest
         at = reading.at
         for field, value in reading.values.items():
             last = newest.get(field, -1)
             if at > last:
                 newest[field] = at
-            if field in plan.levels or field in plan.rates:
-                self._value(reading, site, device, plan, field, value, last, (index, field) in superseded)
+            if field in plan.levels:
+                low, high = plan.quiet[field]
+                if device.episodes or not low < value < high:
+                    self._levels(reading, site, device, plan.levels[field], value, last, (index, field) in superseded)
+            if field in plan.rates and at > last and reading.late is None:
+                self._rates(reading, site, device, plan.rates[field], value)
         for field, state in reading.states.items():
             last = newest.get(field, -1)
             if at > last:
@@ -232,68 +238,65 @@ class Engine:
             if state and field in FIRE_STATES and reading.states.get("test"):
                 continue  # a head under test says alarm; that is a test, never a fire
             if field in plan.states and (index, field) not in superseded:
-                self._state(reading, site, device, plan, field, state, last)
+                self._states(reading, site, device, plan.states[field], state, last)
 
     def _heard(self, reading: Reading, site: SiteMemory, device: DeviceMemory) -> None:
         heard = min(reading.at, self.global_memory.clock) if self.observed else self.global_memory.listening
-        device.heard = max(device.heard, heard)
+        if heard > device.heard:
+            device.heard = heard
         if not device.episodes:
             return
-        for rule in self._plan(device).absence:
+        for rule in self.rulebook.plans[device.device_class].absence:
             episode = device.episodes.get(rule.id)
             if episode:
                 back = Change(AlertState.FIRING, AlertState.CLEARED, reading.at, "it reports again")
                 self._outcome.changed(Subject(reading.site, site, reading.device, device), rule, episode, back)
                 self._schedule_silence(reading.site, reading.device, device)
 
-    def _value(
+    def _levels(
         self,
         reading: Reading,
         site: SiteMemory,
         device: DeviceMemory,
-        plan: Plan,
-        field: str,
+        rules: tuple[LevelRule, ...],
         value: float,
         last: int,
         superseded: bool,
     ) -> None:
         at, late = reading.at, reading.late is not None
-        episodes = device.episodes
-        for rule in plan.levels.get(field, ()):
-            if rule.id not in episodes and rule.quiet(value):
+        for rule in rules:
+            if rule.id not in device.episodes and rule.quiet(value):
                 continue
             signal = rule.judge(value)
             # history is judged only where it says something new, and only by limits that need no time to prove
             if (at <= last and (late or not signal.breaching)) or (late and (superseded or rule.hold)):
                 continue
             self._judged(Subject(reading.site, site, reading.device, device), rule, signal, at, reading)
-        if late or at <= last:
-            return
-        for rate in plan.rates.get(field, ()):
-            answer = self._rise(rate, device, at, value)
-            if answer is not None and (answer.breaching or rate.id in episodes):
-                self._judged(Subject(reading.site, site, reading.device, device), rate, answer, at, reading)
 
-    def _rise(self, rule: RateRule, device: DeviceMemory, at: int, value: float) -> Signal | None:
-        window = device.windows.get(rule.id)
-        if window is None:
-            window = device.windows[rule.id] = Window()
-        return rule.judge(window, at, value)
+    def _rates(
+        self, reading: Reading, site: SiteMemory, device: DeviceMemory, rules: tuple[RateRule, ...], value: float
+    ) -> None:
+        for rule in rules:
+            window = device.windows.get(rule.id)
+            if window is None:
+                window = device.windows[rule.id] = Window()
+            signal = rule.judge(window, reading.at, value, watched=rule.id in device.episodes)
+            if signal is not None:
+                self._judged(Subject(reading.site, site, reading.device, device), rule, signal, reading.at, reading)
 
-    def _state(
+    def _states(
         self,
         reading: Reading,
         site: SiteMemory,
         device: DeviceMemory,
-        plan: Plan,
-        field: str,
+        rules: tuple[StateRule, ...],
         value: bool,
         last: int,
     ) -> None:
         at, late = reading.at, reading.late is not None
         if reading.late is Lateness.RETAINED and reading.device_at is None and last >= 0:
             return  # the broker's copy of what we already knew, at an unknown time
-        for rule in plan.states[field]:
+        for rule in rules:
             signal = rule.judge(value)
             # a live alarm is never ignored for a clock that ran ahead; anything else out of order is history
             if at <= last and (late or not signal.breaching):
@@ -328,8 +331,8 @@ class Engine:
             return known
         interval = round((row.expected_interval_s or 0) * SECOND)
         if known is None:
-            known = site.devices[row.id] = DeviceMemory(row.device_class, heard=self.global_memory.listening)
-        known.device_class, known.interval = row.device_class, interval
+            known = site.devices[row.id] = DeviceMemory(row.device_class.value, heard=self.global_memory.listening)
+        known.device_class, known.interval = row.device_class.value, interval
         self._schedule_silence(row.site, row.id, known)
         return known
 
@@ -356,9 +359,6 @@ class Engine:
             if episode is not None and episode.state is AlertState.PENDING:
                 gone = Change(AlertState.PENDING, AlertState.CLEARED, self.global_memory.clock, "its rule changed")
                 self._outcome.changed(subject, rule_of(self.rulebook, rule_id, episode), episode, gone)
-
-    def _plan(self, device: DeviceMemory) -> Plan:
-        return self.rulebook.plan(device.device_class)
 
     # ---- checkpoints --------------------------------------------------------------------------------------------
 

@@ -7,15 +7,17 @@ import msgspec
 from alerts.episode import Episode
 from alerts.incident import IncidentMemory
 from alerts.rules.rate import Window
-from ingest.inventory import DeviceClass
 
 
 class DeviceMemory(msgspec.Struct):
-    """One device. `interval` (µs, 0 = unknown) is its expected interval, `heard` the listening time (µs) of its last
-    sign of life, `newest` the time (µs) of the newest sample of each field, `last_starts` when the last episode of a
-    rule began, so that the next begins strictly later."""
+    """One device.
 
-    device_class: DeviceClass
+    `device_class` is the plain name of its class, `interval` (µs, 0 = unknown) its expected interval, `heard` the
+    listening time (µs) of its last sign of life, `newest` the time (µs) of the newest sample of each field, and
+    `last_starts` when the last episode of a rule began, so that the next begins strictly later.
+    """
+
+    device_class: str
     interval: int = 0
     heard: int = 0
     newest: dict[str, int] = {}

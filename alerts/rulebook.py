@@ -54,12 +54,16 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The rules that look at devices of one class, by the field they look at."""
+    """The rules that look at devices of one class, by the field they look at.
+
+    `quiet`: strictly between these two values of a field no level rule is at its limit, which is nearly always.
+    """
 
     states: dict[str, tuple[StateRule, ...]]
     levels: dict[str, tuple[LevelRule, ...]]
     rates: dict[str, tuple[RateRule, ...]]
     absence: tuple[AbsenceRule, ...]
+    quiet: dict[str, tuple[float, float]]
 
 
 class Rulebook:
@@ -70,19 +74,15 @@ class Rulebook:
         self.text = text
         self.by_id: dict[str, Rule] = {rule.id: rule for rule in rules}
         self.version = digest("".join(rule.version for rule in rules))
-        self._plans: dict[DeviceClass, Plan] = {}
-
-    def plan(self, device_class: DeviceClass) -> Plan:
-        """The rules for one class of devices."""
-        if device_class not in self._plans:
-            self._plans[device_class] = _plan(
-                [rule for rule in self.rules if not rule.devices or device_class in rule.devices]
-            )
-        return self._plans[device_class]
+        #: The rules for each class of devices, by its plain name (an enum's hash is slow).
+        self.plans: dict[str, Plan] = {
+            each.value: _plan([rule for rule in rules if not rule.devices or each in rule.devices])
+            for each in DeviceClass
+        }
 
 
 def _plan(rules: list[Rule]) -> Plan:
-    plan = Plan({}, {}, {}, tuple(rule for rule in rules if isinstance(rule, AbsenceRule)))
+    plan = Plan({}, {}, {}, tuple(rule for rule in rules if isinstance(rule, AbsenceRule)), {})
     for rule in rules:
         if isinstance(rule, StateRule):
             plan.states[rule.field] = (*plan.states.get(rule.field, ()), rule)
@@ -90,6 +90,10 @@ def _plan(rules: list[Rule]) -> Plan:
             plan.levels[rule.field] = (*plan.levels.get(rule.field, ()), rule)
         elif isinstance(rule, RateRule):
             plan.rates[rule.field] = (*plan.rates.get(rule.field, ()), rule)
+    for field, levels in plan.levels.items():
+        belows = [rule.below for rule in levels if rule.below is not None]
+        aboves = [rule.above for rule in levels if rule.above is not None]
+        plan.quiet[field] = max(belows, default=-math.inf), min(aboves, default=math.inf)
     return plan
 
 

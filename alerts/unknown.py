@@ -54,7 +54,7 @@ def suspect(sites: dict[str, SiteMemory], outcome: Outcome, suspicion: Suspicion
         return
     if label not in site.strangers and len(site.strangers) >= MOST_STRANGERS:
         label = "more unregistered devices"
-    stranger = site.strangers.setdefault(label, DeviceMemory(DeviceClass.SMOKE_HEAT_HEAD))
+    stranger = site.strangers.setdefault(label, DeviceMemory(DeviceClass.SMOKE_HEAT_HEAD.value))
     subject = Subject(site_name, site, label, stranger)
     signal = Signal(True, False, True, suspicion.why)
     known = stranger.episodes.get(UNREGISTERED.id)
@@ -86,7 +86,7 @@ def blind(sites: dict[str, SiteMemory], outcome: Outcome, intake: Intake, shard:
     site.incidents.append(incident)
     new_id = alert_id(BLIND.id, INTAKE_SITE, shard, intake.down_at)
     incident.seen[new_id] = 0
-    subject = Subject(INTAKE_SITE, site, "", DeviceMemory(DeviceClass.GATEWAY))
+    subject = Subject(INTAKE_SITE, site, "", DeviceMemory(DeviceClass.GATEWAY.value))
     signal = Signal(True, False, (intake.up_at - intake.down_at) / SECOND, why, BLIND_AFTER / SECOND)
     episode, change = begin(BLIND, signal, intake.down_at, new_id, intake.down_at)
     back = Change(AlertState.FIRING, AlertState.CLEARED, intake.up_at, "messages are taken in again")

@@ -36,13 +36,18 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
         """The part of a reading it looks at."""
         return self.quantity
 
-    def judge(self, window: Window, at: int, value: float) -> Signal | None:
-        """Take a sample (later than all before it) into `window`; the answer, or None: too few samples to say."""
+    def judge(self, window: Window, at: int, value: float, *, watched: bool = True) -> Signal | None:
+        """Take a sample (later than all before it) into `window`; the answer, or None: too few samples to say.
+
+        Not `watched`: None also where there is no fast rise, which is nearly always and then cheap.
+        """
         self._keep(window, at, value)
         times, values = window.times, window.values
         if len(times) < 4:
             return None
         high = min(values[-1], values[-2])
+        if not watched and high - min(values[:-2]) < self.rise:
+            return None
         low, low_at = self._second_lowest(times, values)
         span = at - low_at
         grown = high - low
@@ -63,7 +68,8 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
             values.clear()
         times.append(at)
         values.append(value)
-        # the two newest and at least two earlier ones always stay
+        if len(times) <= 4:
+            return  # the two newest and at least two earlier ones always stay
         drop = 0
         while len(times) - drop > 4 and (times[drop] < at - self.over or len(times) - drop > MOST_SAMPLES):
             drop += 1

@@ -34,7 +34,7 @@ def test_no_state_of_fire_class_waits_for_a_hold() -> None:
 
 
 def test_a_fixed_heat_limit_is_not_for_probes_on_a_battery() -> None:
-    plan = load_rulebook(None).plan(DeviceClass.SURFACE_PROBE)
+    plan = load_rulebook(None).plans[DeviceClass.SURFACE_PROBE.value]
     assert [rule.id for rule in plan.levels["temperature"]] == ["pack-hot"]
 
 
