@@ -144,6 +144,24 @@ class Bench:
         return [word for word in words if word is not None]
 
 
+class Running:
+    """An evaluator on a thread, as the role runs it; leaving the `with` stops it soon."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.stop = threading.Event()
+        self._thread = threading.Thread(target=evaluator.run, args=[self.stop])
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
 def undisturbed(folder: Path, log: list[tuple[int, Entry]]) -> list[object]:
     with closing(Bench(folder, log)) as bench:
         bench.finish(bench.start())
@@ -192,37 +210,14 @@ def test_the_random_logs_are_worth_the_test(tmp_path: Path) -> None:
 
 def test_a_restart_from_a_checkpoint_reads_the_log_from_there(tmp_path: Path, make_bench: MakeBench) -> None:
     bench = make_bench(tmp_path, random_log(3, 300))
-    stop = threading.Event()
-    running = bench.evaluator()
-    thread = threading.Thread(target=running.run, args=[stop])
-    thread.start()
-    _until(lambda: running.cursor == bench.journal.messages.head())
-    stop.set()
-    thread.join(10)
+    with Running(bench.evaluator()) as running:
+        _until(lambda: running.evaluator.cursor == bench.journal.messages.head())
     before = bench.decided()
     again = bench.evaluator()
     header = Checkpoints(bench.journal.folder / "checkpoints", "main").load(again.judge)
     assert header is not None and header.offset == bench.journal.messages.head()
     bench.finish(bench.start())
     assert bench.decided() == before
-
-
-class Running:
-    """An evaluator on a thread, as the role runs it; leaving the `with` stops it within two seconds."""
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-        self.stop = threading.Event()
-        self._thread = threading.Thread(target=evaluator.run, args=[self.stop])
-
-    def __enter__(self) -> Running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._thread.join(2)
-        assert not self._thread.is_alive()
 
 
 def test_a_full_disk_is_waited_out_blames_no_record_and_holds_up_no_stop(
