@@ -6,7 +6,7 @@ import itertools
 import statistics
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
@@ -15,7 +15,7 @@ import msgspec
 from tqdm import tqdm
 
 from alerts.alert import AlertState, SignalClass, Transition
-from alerts.checkpoints import Checkpoints, read_checkpoint
+from alerts.checkpoints import Checkpoints, checkpoint_offset, read_checkpoint
 from alerts.decisions import Decision
 from alerts.engine import Engine
 from alerts.export import export_order, json_lines
@@ -106,9 +106,13 @@ def backtest_journal(path: Path, rulebook: Rulebook | None = None) -> Result:
     records = [record for stream, record in export.records if stream == "messages"]
     first = next((record for record in records if record.kind == Kind.RULEBOOK), None)
     begin = rulebook or (parse_rulebook(first.value.decode(), "rulebook in the log") if first else load_rulebook(None))
-    judge = Judge(shard=export.shard, clock=Clock(export.extras["clock"].decode()), rulebook=begin)
+    judge = Judge(shard=export.shard, clock=_clock(export.extras, path), rulebook=begin)
     if "checkpoint" in export.extras:
-        _start_from(judge, export.extras["checkpoint"], rulebook)
+        try:
+            begun = _start_from(judge, export.extras["checkpoint"], rulebook)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise OperatorError(f"{path}: its checkpoint cannot be read ({error}); export the log again") from None
+        records = [record for record in records if record.offset > begun]
     judge.deadly = deadly_offsets(records)
     decisions: list[Decision] = []
     for record in _progress(records, "judging"):
@@ -131,10 +135,27 @@ def export_extras(journal: Journal, clock: Clock) -> dict[str, bytes]:
     return extras
 
 
-def _start_from(judge: Judge, checkpoint: bytes, rulebook: Rulebook | None) -> None:
+def begins_whole(journal: Journal, extras: Mapping[str, bytes]) -> bool:
+    """Whether the log still reaches back to where an export with these extras begins; ask after it was written."""
+    begins = checkpoint_offset(extras["checkpoint"]) if "checkpoint" in extras else BEGINNING
+    return journal.messages.floor() <= begins
+
+
+def _clock(extras: Mapping[str, bytes], path: Path) -> Clock:
+    try:
+        return Clock(extras.get("clock", b"").decode())
+    except ValueError:
+        raise OperatorError(
+            f"{path}: it does not say which clock its shard runs on; write it with `emberwatch journal export`"
+        ) from None
+
+
+def _start_from(judge: Judge, checkpoint: bytes, rulebook: Rulebook | None) -> int:
+    """Go on from this checkpoint; the offset of the last record that is in it."""
     header = read_checkpoint(checkpoint, judge)
     if rulebook is not None:
         judge.engine.rules(rulebook, offset=header.offset, at=judge.engine.global_memory.clock)
+    return header.offset
 
 
 def _everybody(rows: Iterable[FileRow]) -> InventoryDelta:

@@ -172,6 +172,11 @@ def read_checkpoint(content: bytes, judge: Judge) -> Header:
     return header
 
 
+def checkpoint_offset(content: bytes) -> int:
+    """The offset of `messages` at which this checkpoint begins."""
+    return msgspec.msgpack.decode(next(_parts(io.BytesIO(content))), type=Header).offset
+
+
 def _parts(file: BinaryIO) -> Iterator[bytes]:
     while prefix := file.read(_LENGTH):
         length = int.from_bytes(prefix, "big")

@@ -12,22 +12,22 @@ from typing import TextIO
 import msgspec
 
 from alerts import store
-from alerts.backtest import export_extras
+from alerts.backtest import begins_whole, export_extras
 from alerts.export import json_lines
 from alerts.ledger import as_json, as_text
 from api.app import SCHEMAS, not_migrated
 from api.commands.books import read_books
-from api.commands.configuration import named
 from ingest.database import AWAY, Connection, connect, database_url, migrate, unavailable
 from ingest.errors import OperatorError
 from ingest.inventory_file import export_inventory, import_inventory, parse_inventory, write_inventory
 from ingest.journal_export import export_journal
 from ingest.journal_sqlite import SqliteJournal, shards_of
+from ingest.message import Kind
 from ingest.quarantine import Quarantined, list_quarantine
 from ingest.readings import iso
 from ingest.settings import Settings, load_settings
 from ingest.sources import Clock
-from ingest.sources_file import load_sources
+from ingest.sources_file import parse_sources
 
 
 @contextmanager
@@ -110,11 +110,22 @@ def journal_export(file: Path, shard: str) -> int:
         there = f"there are {', '.join(shards)}" if shards else "there is none yet"
         what = f"no shard {shard} has a log" if shard else "say which shard with --shard S"
         raise OperatorError(f"{what} in {settings.journal_dir}; {there}")
-    clock = load_sources(named(settings.sources)).shards().get(chosen, Clock.RECEIVED)
     with closing(SqliteJournal(settings.journal_dir, chosen)) as journal:
-        counts = export_journal(journal, file, extras=export_extras(journal, clock))
+        extras = export_extras(journal, _clock_of(journal))
+        counts = export_journal(journal, file, extras=extras)
+        if not begins_whole(journal, extras):
+            file.unlink()
+            raise OperatorError(f"{file}: the log was trimmed while it was exported; run it again")
     print(f"{file}: shard {chosen}, " + ", ".join(f"{count} records of {name}" for name, count in counts.items()))
     return 0
+
+
+def _clock_of(journal: SqliteJournal) -> Clock:
+    """The clock of a shard, as the sources in its log say."""
+    record = journal.messages.last(Kind.SOURCES)
+    if record is None:
+        return Clock.RECEIVED
+    return parse_sources(record.value.decode(), "sources in the log").shards().get(journal.shard, Clock.RECEIVED)
 
 
 def alerts_export(out: Path | None) -> int:

@@ -23,13 +23,13 @@ from alerts.evaluator import Evaluator
 from alerts.export import export_order
 from alerts.incident import Notice
 from alerts.rulebook import parse_rulebook
-from ingest.errors import LogFull
+from ingest.errors import LogFull, OperatorError
 from ingest.inventory import Device, InventoryDelta
 from ingest.journal import BEGINNING, Entry, Record
 from ingest.journal_export import export_journal
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Act, ActKind, Intake, Kind, Message, Tick, encode
-from ingest.readings import SECOND, iso
+from ingest.readings import HOUR, SECOND, iso
 from ingest.sources import Clock
 from tests.support.feed import START
 
@@ -107,8 +107,8 @@ def _something(chance: random.Random, at: int, number: int) -> Entry:
 class Bench:
     """A log on disk, and evaluators that come and go over it."""
 
-    def __init__(self, folder: Path, log: list[tuple[int, Entry]]) -> None:
-        self.journal = SqliteJournal(folder, "main")
+    def __init__(self, folder: Path, log: list[tuple[int, Entry]], *, segment_span: int = HOUR) -> None:
+        self.journal = SqliteJournal(folder, "main", segment_span=segment_span)
         self.started: list[Evaluator] = []
         self.log = log
         self.time = START
@@ -122,12 +122,14 @@ class Bench:
     def evaluator(self) -> Evaluator:
         return Evaluator(self.journal, "main", Clock.RECEIVED, RULES, self.now)
 
-    def start(self) -> Evaluator:
-        """An evaluator that has resumed, as `run` does."""
+    def start(self, *, hold: bool = False) -> Evaluator:
+        """An evaluator that has resumed, as `run` does; with `hold` it lets the log go below its checkpoints."""
         fresh = self.evaluator()
         self.started.append(fresh)
         fresh.checkpoints = Checkpoints(self.journal.folder / "checkpoints", "main")
         fresh.resume(fresh.checkpoints, threading.Event())
+        if hold:
+            fresh._hold(fresh.checkpoints)
         return fresh
 
     def close(self) -> None:
@@ -327,6 +329,28 @@ def test_an_exported_log_is_judged_again_exactly(tmp_path: Path, make_bench: Mak
     assert live
 
 
+def test_an_export_of_a_trimmed_log_begins_with_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 20)
+    monkeypatch.setattr(module, "CHECKPOINT_EVERY", 2 * SECOND)
+    with closing(Bench(tmp_path / "journal", random_log(9, 600), segment_span=60 * SECOND)) as bench:
+        bench.finish(bench.start())
+        live = [word for word in bench.decided() if isinstance(word, Transition)]
+        bench.finish(bench.start(hold=True))
+        assert bench.journal.messages.trim() > 0
+        export_journal(bench.journal, tmp_path / "log.ember", extras=export_extras(bench.journal, Clock.RECEIVED))
+        began = min(int(file.stem) for file in (bench.journal.folder / "checkpoints").glob("*.checkpoint"))
+    again = backtest_journal(tmp_path / "log.ember").transitions
+    assert again
+    # sites whose slice is newer than the beginning skip what it has; from the last slice on everything is the same
+    assert set(map(transition_key, again)) <= set(map(transition_key, live))
+    late = [each for each in live if each.offset > began + 40]
+    assert set(map(transition_key, late)) <= set(map(transition_key, again))
+
+
+def transition_key(transition: Transition) -> tuple[object, ...]:
+    return transition.offset, transition.alert_id, transition.before, transition.after, transition.at
+
+
 def test_a_record_that_makes_the_engine_raise_is_set_aside_and_a_fire_in_it_is_told(
     tmp_path: Path, make_bench: MakeBench
 ) -> None:
@@ -358,3 +382,15 @@ def _until(condition: Callable[[], bool]) -> None:
             return
         deadline.wait(0.02)
     raise AssertionError("it did not happen within 10 s")
+
+
+def test_an_export_without_its_clock_or_with_a_broken_checkpoint_is_refused_in_one_line(
+    tmp_path: Path, make_bench: MakeBench
+) -> None:
+    bench = make_bench(tmp_path / "journal", random_log(1, 5))
+    export_journal(bench.journal, tmp_path / "bare.ember")
+    with pytest.raises(OperatorError, match="does not say which clock"):
+        backtest_journal(tmp_path / "bare.ember")
+    export_journal(bench.journal, tmp_path / "torn.ember", extras={"clock": b"received", "checkpoint": b"\0\0\0\3ab"})
+    with pytest.raises(OperatorError, match="its checkpoint cannot be read"):
+        backtest_journal(tmp_path / "torn.ember")
