@@ -47,5 +47,5 @@ def test_a_run_under_havoc_comes_out_as_one_in_peace(tmp_path: Path, server: Dat
     assert not found, "\n".join(found)
     assert set(kills) == set(ROLES)
     assert kills.total() >= KILLS, summary
-    assert rough.ledgers >= 10, summary
+    assert rough.ledgers >= 5, summary
     assert calm.doubles() == 0

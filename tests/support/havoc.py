@@ -38,6 +38,7 @@ _STEADY_S = 10.5
 #: The evaluator saves its memory after 30 s of life: once it shall live long enough to be killed around that.
 _PAST_A_CHECKPOINT_S = (30.0, 38.0)
 _HOUR_S = 12.0  #: about so often an hour passes in the log of each shard
+_WORK_SOON_S = 0.4  #: how long a kill waits for its victim to be at work
 _ANSWER_S = 0.4  #: how long the webhook takes to answer, so that a kill can fall in between
 
 
@@ -46,6 +47,7 @@ class Life(NamedTuple):
 
     seconds: float
     polite: bool  #: by SIGTERM: not counted as a kill
+    work: float  #: it ends so many seconds after it was next seen at work
 
 
 class Event(NamedTuple):
@@ -81,7 +83,7 @@ def plan(seed: int, *, seconds: float, shards: Sequence[str], fires: int, kills:
     """The plan of a seed; the same arguments give the same plan."""
     chance = random.Random(seed)
     lives = {role: _lives(chance, seconds) for role in ROLES}
-    lives["evaluator"].insert(chance.randrange(4), Life(chance.uniform(*_PAST_A_CHECKPOINT_S), False))
+    lives["evaluator"].insert(chance.randrange(4), Life(chance.uniform(*_PAST_A_CHECKPOINT_S), False, 0.0))
     events = []
     for what, away, shard in (
         (chance.choice(("database", "database by a crash")), DATABASE_AWAY_S, ""),
@@ -103,9 +105,13 @@ def _lives(chance: random.Random, seconds: float) -> list[Life]:
     """One life long enough to make the supervisor quick, then three short ones, and so on."""
     lives: list[Life] = []
     while sum(life.seconds for life in lives) < 2 * seconds:
-        lives.append(Life(chance.uniform(_STEADY_S, _STEADY_S + 2), chance.random() < 0.35))
-        lives += [Life(chance.uniform(0.1, 4.5), False) for _ in range(3)]
+        lives.append(Life(chance.uniform(_STEADY_S, _STEADY_S + 2), chance.random() < 0.35, _work(chance)))
+        lives += [Life(chance.uniform(0.1, 4.5), False, _work(chance)) for _ in range(3)]
     return lives
+
+
+def _work(chance: random.Random) -> float:
+    return chance.choice((0.0, 0.001, 0.01)) * chance.random()
 
 
 class Database:
@@ -199,6 +205,7 @@ class Havoc:
             return
         elif pid and self._lives[role] and time.monotonic() - since >= self._lives[role][-1].seconds:
             life = self._lives[role].pop()
+            _await_work(pid, life.work)
             self._end(role, polite=life.polite, why=f"after {life.seconds:.1f} s")
 
     def _living(self, role: str) -> int:
@@ -251,6 +258,23 @@ class Havoc:
 
     def _say(self, what: str) -> None:
         self.done.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {self.elapsed:6.2f} s {what}")
+
+
+def _await_work(pid: int, more: float) -> None:
+    """Wait until one of the process's threads computes or waits for the disk, for a moment at most, and a bit more.
+
+    Otherwise most kills would hit a process that waits for something to do.
+    """
+    deadline = time.monotonic() + _WORK_SOON_S
+    while time.monotonic() < deadline:
+        try:
+            states = {path.read_text().rpartition(")")[2][1] for path in Path(f"/proc/{pid}/task").glob("*/stat")}
+        except OSError:  # a thread or the process ended
+            continue
+        if states & set("RD"):
+            break
+        time.sleep(0.0002)
+    time.sleep(more)
 
 
 def make_older(stream: Path) -> None:

@@ -78,7 +78,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     unknown: Counter[str]  #: by page: attempts of which nobody knows whether they arrived
     books: dict[str, Any]
     ledgers: int  #: how often the books were looked at on the way
-    unbalanced: list[str]  #: those looks that did not balance
+    problems: list[str]  #: those looks that did not balance, and what never came to an end
 
     def doubles(self) -> int:
         """Arrivals beyond the first of each page."""
@@ -100,7 +100,7 @@ def differences(calm: Outcome, rough: Outcome) -> list[str]:
             lines.append(f"page {page}: accepted {count} times with {rough.unknown[page]} unknown outcomes")
     if not rough.books["balanced"]:
         lines.append(f"the books at the end do not balance: {rough.books['imbalances']}")
-    return lines + rough.unbalanced
+    return lines + rough.problems
 
 
 def _unlike(what: str, wanted: Counter[str], found: Counter[str]) -> list[str]:
@@ -132,7 +132,7 @@ class Run:
         self._server = server
         self._fires = fires
         self._plan = plan
-        self._unbalanced: list[str] = []
+        self._problems: list[str] = []
         self._ledgers = 0
         self.havoc: Havoc | None = None
 
@@ -161,7 +161,10 @@ class Run:
                     )
                 published = self._replay(program, broker.url)
                 stored = calm.books["messages"]["stored"] if calm else 0
-                self._drained(program, url, published, stored)
+                try:
+                    self._drained(program, url, published, stored)
+                except AssertionError as error:  # what there is says more
+                    self._problems.append(str(error))
                 return self._outcome(program, url, collector)
 
     # the recording and, beside it, what happens to the program
@@ -215,7 +218,7 @@ class Run:
         if done.returncode and (answered or (up and self._server.changes == before)):
             said = json.loads(done.stdout)["imbalances"] if answered else done.stderr
             at = f"at {self.havoc.elapsed:.1f} s" if self.havoc else ""
-            self._unbalanced.append(f"ledger {at} exit {done.returncode}: {said}\n    {done.stdout}")
+            self._problems.append(f"ledger {at} exit {done.returncode}: {said}\n    {done.stdout}")
 
     # the end
 
@@ -263,7 +266,7 @@ class Run:
             unknown=Counter(dict(unknown)),
             books=books,
             ledgers=self._ledgers,
-            unbalanced=self._unbalanced,
+            problems=self._problems,
         )
 
 
