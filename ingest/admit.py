@@ -122,7 +122,7 @@ class Memory:
         return _encode_dump(
             _Dump(
                 sources=self.sources,
-                inventory=self.inventory.snapshot(),
+                inventory=msgspec.Raw(self.inventory.encoded()),
                 young=b"".join(self.prints.young),
                 old=b"".join(self.prints.old),
                 last_of=list(last),
@@ -138,7 +138,7 @@ class Memory:
         """The memory that was dumped; msgspec.DecodeError when these bytes are none."""
         dump = _decode_dump(dumped)
         memory = cls(dump.sources)
-        memory.inventory.apply(dump.inventory)
+        memory.inventory.apply(_decode_inventory(dump.inventory))
         memory.prints.young = dict.fromkeys(_cut(dump.young))
         memory.prints.old = dict.fromkeys(_cut(dump.old))
         memory.prints.last = dict(zip(dump.last_of, _cut(dump.last), strict=True))
@@ -150,7 +150,7 @@ class Memory:
 
 class _Dump(msgspec.Struct, frozen=True, kw_only=True):
     sources: Sources
-    inventory: InventoryDelta
+    inventory: msgspec.Raw  #: InventoryDelta
     young: bytes
     old: bytes
     last_of: list[Key]
@@ -162,6 +162,7 @@ class _Dump(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode_dump = msgspec.msgpack.Encoder().encode
 _decode_dump = msgspec.msgpack.Decoder(_Dump).decode
+_decode_inventory = msgspec.msgpack.Decoder(InventoryDelta).decode
 
 
 def _cut(joined: bytes) -> list[bytes]:
