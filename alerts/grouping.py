@@ -74,7 +74,9 @@ def take_in(
         incident.state = IncidentState.OPEN
     incident.active_at = max(incident.active_at, alert.at)
     incident.seen[alert.alert_id] = alert.retriggers
-    change = incident.change(max(alert.at, incident.opened_at), alert.reason)
+    if risen or again:
+        incident.reason = alert.reason  # what people read first stays what alarmed them, not what joined later
+    change = incident.change(max(alert.at, incident.opened_at), incident.reason)
     mark = f"{alert.signal_class}/{audience}"
     if alert.signal_class not in PAGING:
         return [change, _hush(alert, incident.id, HushReason.BELOW_PAGING)]

@@ -75,7 +75,8 @@ WITH new AS (
         %(log_offset)s)
     ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, signal_class = EXCLUDED.signal_class,
         severity = EXCLUDED.severity, opened_at = EXCLUDED.opened_at, changed_at = EXCLUDED.changed_at,
-        closed_at = EXCLUDED.closed_at, alerts = EXCLUDED.alerts, reason = EXCLUDED.reason, team = EXCLUDED.team,
+        closed_at = EXCLUDED.closed_at, alerts = EXCLUDED.alerts, team = EXCLUDED.team,
+        reason = CASE WHEN %(act_id)s::text = '' THEN EXCLUDED.reason ELSE i.reason END,
         verdict = EXCLUDED.verdict, cause = EXCLUDED.cause, summary = EXCLUDED.summary,
         next_action = EXCLUDED.next_action, version = EXCLUDED.version
     WHERE i.version < EXCLUDED.version

@@ -155,6 +155,7 @@ def test_several_alerts_of_a_site_are_one_incident_and_one_tell() -> None:
     feed.say(device="d2", at=12, smoke_alarm=True)
     assert len(feed.tells()) == 1
     assert len(feed.incidents()[-1].alerts) == 3
+    assert feed.incidents()[-1].reason == "the device reports smoke_alarm = true"
     assert [hush.reason for hush in feed.hushes()] == [HushReason.ALREADY_TOLD, HushReason.ALREADY_TOLD]
 
 
