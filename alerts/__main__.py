@@ -25,6 +25,7 @@ from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
 from ingest.role import (
     Part,
     announce_patiently,
+    give_way,
     open_journal,
     run_parts,
     serve_metrics,
@@ -79,6 +80,8 @@ def run_role(role: str, settings: Settings, stop: threading.Event) -> int:
     """One role for all shards, a thread each."""
     set_up_logging(role, settings.log_format)
     spare_the_collector()
+    if role == "recorder":
+        give_way()
     shards = load_sources(_path(settings.sources)).shards()
     with contextlib.ExitStack() as stack:
         journals = stack.enter_context(open_journals(settings, shards))

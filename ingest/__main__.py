@@ -22,6 +22,7 @@ from ingest.receiver import Receiver
 from ingest.role import (
     Part,
     announce_patiently,
+    give_way,
     open_journal,
     run_parts,
     serve_metrics,
@@ -72,6 +73,8 @@ def run_role(role: str, settings: Settings, stop: threading.Event) -> int:
     """One role for all shards, a thread each."""
     set_up_logging(role, settings.log_format)
     spare_the_collector()
+    if role == "writer":
+        give_way()
     sources = load_sources(Path(settings.sources).expanduser() if settings.sources else None)
     with contextlib.ExitStack() as stack:
         journals = [

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from ingest.role import COLLECT_AFTER, spare_the_collector
+from ingest.role import COLLECT_AFTER, GIVES_WAY, spare_the_collector
 
 
 @pytest.fixture
@@ -52,3 +56,15 @@ def test_asked_twice_it_is_done_once() -> None:
     spare_the_collector()
     spare_the_collector()
     assert len(gc.callbacks) == before + 1
+
+
+def test_a_role_that_gives_way_lowers_its_own_priority_and_its_session_s() -> None:
+    file = Path("/proc/self/autogroup")  # where Linux shares time out to sessions
+    shown = file if file.exists() else Path(os.devnull)
+    words = f"import os, ingest.role as r; r.give_way(); print(os.nice(0)); print(open({str(shown)!r}).read())"
+    done = subprocess.run(
+        [sys.executable, "-c", words], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    niceness, _, group = done.stdout.partition("\n")
+    assert int(niceness) == min(os.nice(0) + GIVES_WAY, 19)
+    assert not group.strip() or group.split()[-1] == str(GIVES_WAY)
