@@ -102,9 +102,9 @@ def _admission(site: str, device: str, at: int, number: int) -> Admission:
 
 
 def evaluate(devices: Fleet, count: int) -> Run:
-    """A log of `count` messages into durable decisions; readings a second."""
+    """A log of `count` messages, of devices known to it, into durable decisions; readings a second."""
     with tempfile.TemporaryDirectory() as folder:
-        journal, introduced, last = filled_log(Path(folder), devices, count)
+        journal, introduced, last = filled_log(Path(folder), devices, count, warm=devices.devices)
         evaluator, checkpoints = _evaluator(journal), Checkpoints(journal.folder / "checkpoints", SHARD)
         evaluator.resume(checkpoints, threading.Event())
         while evaluator.cursor < introduced:

@@ -80,11 +80,15 @@ def entry(planned: Planned, received_at: int, packet_id: int) -> Entry:
     return Entry(Kind.MESSAGE, encode(meta), OPENING % ((received_at - 30_000) // 1000, seq) + tail)
 
 
-def filled_log(folder: Path, devices: Fleet, count: int) -> tuple[SqliteJournal, int, int]:
-    """A log with this fleet introduced and `count` messages; offsets of the last before and of the last message."""
+def filled_log(folder: Path, devices: Fleet, count: int, *, warm: int = 0) -> tuple[SqliteJournal, int, int]:
+    """A log with this fleet introduced, and `warm` and `count` messages; offsets behind which `count` begin and end."""
     journal = SqliteJournal(folder, SHARD)
+    start = wall()
     first = introduce(journal.messages, devices)
-    return journal, first, say(journal.messages, devices, count)
+    if warm:
+        first = say(journal.messages, devices, warm, start=start)
+    later = start + warm * INTERVAL * SECOND // devices.devices
+    return journal, first, say(journal.messages, devices, count, start=later, skip=warm)
 
 
 def publish(url: str, *, rate: int, seconds: float, devices: int = 1_000) -> int:

@@ -85,16 +85,16 @@ def receive_live(url: str, broker_pid: int, rate: int, seconds: float, folder: P
 
 
 def write(database: str, devices: Fleet, count: int) -> Run:
-    """A log of `count` messages into PostgreSQL; readings a second."""
+    """A log of `count` messages, of devices known to it, into PostgreSQL; readings a second."""
     server = postmaster(database)
     with tempfile.TemporaryDirectory() as folder:
-        journal, introduced, last = filled_log(Path(folder), devices, count)
+        journal, introduced, last = filled_log(Path(folder), devices, count, warm=devices.devices)
         pool = open_pool(database, name="bench", size=2)
         writer, stop = Writer(journal, SHARD, pool, NOTHING, wall), threading.Event()
         thread = threading.Thread(target=writer.run, args=(stop,))
         thread.start()
         try:
-            until(lambda: writer.cursor >= introduced, what="the inventory written")
+            until(lambda: writer.cursor >= introduced, what="a round of all devices written")
             behind, meter, own = writer.cursor, Meter({"database": server}), time.process_time()
             started = time.monotonic()
             ended = until(lambda: writer.cursor >= last, what="all readings written", every=0.02)
