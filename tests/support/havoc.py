@@ -111,7 +111,7 @@ def _lives(chance: random.Random, seconds: float) -> list[Life]:
 
 
 def _work(chance: random.Random) -> float:
-    return chance.choice((0.0, 0.001, 0.01)) * chance.random()
+    return chance.choice((0.0, 0.001, 0.01, 0.03)) * chance.random()
 
 
 class Database:
