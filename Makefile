@@ -59,5 +59,8 @@ acceptance: venv ## tests of the whole program as child processes
 bench: venv ## ceilings, every role, fires told under load (some minutes); ARGS="--only writer" for a part
 	$(BIN)/python -m tests.bench $(ARGS)
 
+soak: venv ## havoc for longer, several seeds, as a table (SEEDS=5 MINUTES=5 FIRES=12 FIRST_SEED=1)
+	$(BIN)/python -m tests.support.soak
+
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
