@@ -84,14 +84,14 @@ def bare_receive_live(url: str, rate: int, seconds: float) -> Run:
     client.on_subscribe = lambda *_: listening.append(1)
     client.subscribe_when_connected(TELEMETRY)
     _loop(client, lambda: bool(listening))
-    load = offering(url, rate=rate, seconds=seconds, devices=1_000)
-    _loop(client, lambda: came > 0)
-    _loop_for(client, 1.0)
-    before, wall_s, cpu = came, time.perf_counter(), time.process_time()
-    _loop_for(client, seconds - 2.0)
-    wall_s, cpu, before = time.perf_counter() - wall_s, time.process_time() - cpu, came - before
-    client.disconnect()
-    sent = acknowledged(load, load.communicate(timeout=120)[0])
+    with offering(url, rate=rate, seconds=seconds, devices=1_000) as load:
+        _loop(client, lambda: came > 0)
+        _loop_for(client, 1.0)
+        before, wall_s, cpu = came, time.perf_counter(), time.process_time()
+        _loop_for(client, seconds - 2.0)
+        wall_s, cpu, before = time.perf_counter() - wall_s, time.process_time() - cpu, came - before
+        client.disconnect()
+        sent = acknowledged(load)
     return Run(before / wall_s, {"client": cpu}, {"a core": before / cpu, "offered": sent / seconds})
 
 

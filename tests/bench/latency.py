@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,15 +79,11 @@ def _knows(program: Program, database: str) -> bool:
 def under_load(town: Town, rate: int, seconds: float) -> list[Run]:
     """Load at this rate for so long, and fires beside it: p50 and p99 in ms."""
     roles = {role: town.program.pid(role) for role in ROLES}
-    load = offering(town.broker.url, rate=rate, seconds=seconds, devices=town.fleet.devices)
-    meter = Meter({**roles, "broker": town.broker.pid, "database": postmaster(town.database), "load": load.pid})
-    output: list[str] = []
-    reader = threading.Thread(target=lambda: output.append(load.communicate()[0]))
-    reader.start()
-    fires = _burn(town, seconds)
-    cpu = meter.seconds()
-    reader.join(seconds + 120)
-    sent = acknowledged(load, output[0])
+    with offering(town.broker.url, rate=rate, seconds=seconds, devices=town.fleet.devices) as load:
+        meter = Meter({**roles, "broker": town.broker.pid, "database": postmaster(town.database), "load": load.pid})
+        fires = _burn(town, seconds)
+        cpu = meter.seconds()
+        sent = acknowledged(load)
     town.published += sent + len(fires)
     lag = _drained(town)
     return _runs(

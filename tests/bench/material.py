@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import subprocess
@@ -94,19 +95,28 @@ def filled_log(folder: Path, devices: Fleet, count: int, *, warm: int = 0) -> tu
 def publish(url: str, *, rate: int, seconds: float, devices: int = 1_000) -> int:
     """Publish at this rate for so long, or as fast as it goes; how many messages the broker acknowledged."""
     with offering(url, rate=rate, seconds=seconds, devices=devices) as process:
-        output, _ = process.communicate(timeout=seconds + 120)
-    return acknowledged(process, output)
+        return acknowledged(process)
 
 
-def offering(url: str, *, rate: int, seconds: float, devices: int) -> subprocess.Popen[str]:
-    """`python -m simulators load`, on its way."""
+@contextlib.contextmanager
+def offering(url: str, *, rate: int, seconds: float, devices: int) -> Iterator[subprocess.Popen[str]]:
+    """`python -m simulators load`, on its way; it ends at the latest with the block."""
     words = ["simulators", "load", "--broker", url, "--rate", str(rate), "--seconds", f"{seconds:.3f}"]
     command = [sys.executable, "-m", *words, "--devices", str(devices)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
-def acknowledged(process: subprocess.Popen[str], output: str) -> int:
-    """What an ended load says the broker has taken; RuntimeError unless that is all it sent."""
+def acknowledged(process: subprocess.Popen[str]) -> int:
+    """Wait for a load's end; what the broker has taken of it. RuntimeError unless that is all it sent."""
+    output, _ = process.communicate(timeout=300)
     said = re.search(r"sent (\d+), acknowledged (\d+)", output)
     if process.returncode or said is None or said[1] != said[2]:
         raise RuntimeError(f"load ended with {process.returncode}: {output}")
