@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -46,8 +45,8 @@ def application(settings: Settings, url: str) -> FastAPI:
         token=kept_secret(settings.data / "api.token"),
         key=secret_key(settings),
         now=lambda: time.time_ns() // 1000,
-        teams=load_teams(Path(settings.teams) if settings.teams else None),
-        rulebook=load_rulebook(Path(settings.rules) if settings.rules else None),
+        teams=load_teams(settings.file("teams")),
+        rulebook=load_rulebook(settings.file("rules")),
         read_ledger=lambda: msgspec.to_builtins(read_books(settings, url)),
         public_url=settings.public_url,
     )

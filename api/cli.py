@@ -286,13 +286,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    from api.commands.configuration import named
     from ingest.decode import decode_files
     from ingest.settings import load_settings
 
     sources = arguments.sources
     if sources is None and arguments.codec == "json-map":  # which is nothing without a mapping
-        sources = named(load_settings().sources)
+        sources = load_settings().file("sources")
     return decode_files(
         arguments.codec,
         arguments.topic,

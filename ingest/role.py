@@ -5,26 +5,75 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import structlog
 from prometheus_client import start_http_server
 
-from ingest.errors import OperatorError, Unavailable
+from ingest.errors import ConfigError, EmberwatchError, OperatorError, Unavailable
 from ingest.journal import Entry, Journal, Stream
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.patience import Patience
-from ingest.settings import Settings
+from ingest.processes import GIVE_UP, Supervisor, stop_on_signals
+from ingest.settings import Settings, load_settings
+from ingest.telemetry import set_up_logging
 
 Part = Callable[[threading.Event], None]
+RunRole = Callable[[str, Settings, threading.Event], None]
+
+log = structlog.get_logger()
 
 #: Objects made and not freed between two looks of Python's collector of cycles; a batch of messages stays below it.
 COLLECT_AFTER = 50_000
 #: Niceness of roles that can wait: about a third of the time of one that cannot, where both want all of it.
 GIVES_WAY = 5
+
+
+def run_room(room: str, roles: Mapping[str, int], run_role: RunRole, argv: list[str]) -> int:
+    """What `python -m ROOM [ROLE]` does: one role, or all of the room as children, until a signal.
+
+    The exit code: 0 stopped, 1 to be started again, 2 a person must help.
+    """
+    try:
+        if argv and argv not in [[role] for role in roles]:
+            raise OperatorError(f"usage: python -m {room} [{'|'.join(roles)}]; found {' '.join(argv)}")
+        stop = stop_on_signals()
+        settings = load_settings()
+        if not argv:
+            return _supervise(room, roles, settings, stop)
+        set_up_logging(argv[0], settings.log_format)
+        run_role(argv[0], settings, stop)
+        return 0
+    except OperatorError as error:
+        for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
+            print(problem, file=sys.stderr)
+        return GIVE_UP
+    except EmberwatchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception:  # a slip of ours: kept in the log, and the supervisor starts the role again
+        log.exception("the role broke")
+        return 1
+
+
+def _supervise(room: str, roles: Iterable[str], settings: Settings, stop: threading.Event) -> int:
+    set_up_logging(room, settings.log_format)
+    supervisor = Supervisor(settings.data / "run")
+    for role in roles:
+        supervisor.add(role, [sys.executable, "-m", room, role])
+    return supervisor.run(stop)
+
+
+@contextlib.contextmanager
+def open_journals(settings: Settings, shards: Iterable[str]) -> Iterator[dict[str, SqliteJournal]]:
+    """The log of every shard."""
+    with contextlib.ExitStack() as stack:
+        yield {shard: stack.enter_context(contextlib.closing(open_journal(settings, shard))) for shard in shards}
 
 
 def spare_the_collector() -> None:

@@ -52,6 +52,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return self.data / "journal"
         return Path(self.journal.removeprefix("sqlite://")).expanduser().resolve()
 
+    def file(self, name: str) -> Path | None:
+        """The file that `rules`, `teams` or `sources` names; None: the packaged one."""
+        path: str = getattr(self, name)
+        return Path(path).expanduser() if path else None
+
     def metrics_address(self, role_index: int) -> tuple[str, int]:
         """Host and port for the metrics of one role; port 0 = any free one."""
         host, port = split_bind(self.metrics_bind)

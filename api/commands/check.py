@@ -11,7 +11,6 @@ from typing import TextIO, TypeVar
 from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.app import SCHEMAS
-from api.commands.configuration import named
 from ingest.brokercheck import Grade, check_broker
 from ingest.database import AWAY, Connection, connect, database_url, pending
 from ingest.errors import ConfigError, EmberwatchError
@@ -68,12 +67,12 @@ def check(out: TextIO) -> int:
 
 
 def _files(report: Report, settings: Settings) -> Sources | None:
-    if sources := report.tried("sources", lambda: load_sources(named(settings.sources))):
+    if sources := report.tried("sources", lambda: load_sources(settings.file("sources"))):
         shards = ", ".join(sources.shards())
         report.good("sources", f"{len(sources.sources)} filters, shards {shards}{_origin(settings.sources)}")
-    if rulebook := report.tried("rules", lambda: load_rulebook(named(settings.rules))):
+    if rulebook := report.tried("rules", lambda: load_rulebook(settings.file("rules"))):
         report.good("rules", f"{len(rulebook.rules)} rules, version {rulebook.version}{_origin(settings.rules)}")
-    if teams := report.tried("teams", lambda: load_teams(named(settings.teams))):
+    if teams := report.tried("teams", lambda: load_teams(settings.file("teams"))):
         channels = ", ".join(f"{name} ({channel.type})" for name, channel in teams.channels.items())
         report.good("teams", f"{len(teams.teams)} teams, channels {channels}{_origin(settings.teams)}")
     return sources

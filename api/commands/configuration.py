@@ -25,26 +25,21 @@ class Configuration(NamedTuple):
     teams: Teams
 
 
-def named(path: str) -> Path | None:
-    """The file a setting names; None: the packaged one."""
-    return Path(path).expanduser() if path else None
-
-
 def load_configuration() -> Configuration:
     """ConfigError with every problem of settings, sources, rulebook and teams."""
     settings = load_settings()
     problems: list[str] = []
 
-    def loaded(load: Callable[[Path | None], T], path: str) -> T | None:
+    def loaded(load: Callable[[Path | None], T], name: str) -> T | None:
         try:
-            return load(named(path))
+            return load(settings.file(name))
         except ConfigError as error:
             problems.extend(error.problems)
             return None
 
-    sources = loaded(load_sources, settings.sources)
-    rulebook = loaded(load_rulebook, settings.rules)
-    teams = loaded(load_teams, settings.teams)
+    sources = loaded(load_sources, "sources")
+    rulebook = loaded(load_rulebook, "rules")
+    teams = loaded(load_teams, "teams")
     if sources is None or rulebook is None or teams is None:
         raise ConfigError(problems)
     return Configuration(settings, sources, rulebook, teams)

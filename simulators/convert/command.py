@@ -21,8 +21,8 @@ Writes DIR/NAME.csv, which `emberwatch rules backtest --readings` and `replay` t
 there is a fire, when it was lit, alarm times measured by others, quiet spans and nuisances.
 
 examples:
-  python -m simulators convert nist_smoke_alarms /tmp/fires
-  python -m simulators convert all /tmp/recordings --format parquet
+  python -m simulators convert nist_smoke_alarms fires
+  python -m simulators convert all recordings --format parquet
 """
 
 

@@ -6,13 +6,18 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ingest import role
+from ingest.errors import OperatorError, Unavailable
+from ingest.processes import GIVE_UP
 from ingest.role import COLLECT_AFTER, GIVES_WAY, spare_the_collector
+from ingest.settings import Settings
 
 
 @pytest.fixture
@@ -68,3 +73,33 @@ def test_a_role_that_gives_way_lowers_its_own_priority_and_its_session_s() -> No
     niceness, _, group = done.stdout.partition("\n")
     assert int(niceness) == min(os.nice(0) + GIVES_WAY, 19)
     assert not group.strip() or group.split()[-1] == str(GIVES_WAY)
+
+
+@pytest.mark.parametrize("room", ["ingest", "alerts"])
+def test_wrong_usage_of_a_room_is_one_line_and_the_code_that_ends_a_run(
+    room: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert role.run_room(room, {"one": 0, "two": 1}, lambda *_: None, ["three"]) == GIVE_UP
+    assert capsys.readouterr().err == f"usage: python -m {room} [one|two]; found three\n"
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"), [(Unavailable("away"), 1), (OperatorError("mend it"), 2), (KeyError("x"), 1)]
+)
+def test_a_broken_role_is_started_again_unless_a_person_must_help(
+    broken: Exception, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_role(*_: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(role, "stop_on_signals", threading.Event)
+    monkeypatch.setattr(role, "load_settings", Settings)
+    assert role.run_room("ingest", {"writer": 1}, run_role, ["writer"]) == code
+
+
+def test_a_file_named_from_the_home_folder_is_found_by_every_role(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings(teams="~/teams.yaml").file("teams") == tmp_path / "teams.yaml"
+    assert Settings().file("rules") is None
