@@ -10,6 +10,7 @@ import pytest
 from ingest.broker import Broker, start_broker
 from ingest.database import connect, migrate
 from tests.support.broker import missing_mosquitto
+from tests.support.collector import Collector
 from tests.support.database import SCHEMAS, fresh_database, running_server
 from tests.support.skip import skip_or_fail
 
@@ -54,3 +55,10 @@ def timescale() -> Iterator[str]:
         with connect(fresh) as connection:
             migrate(connection, SCHEMAS)
         yield fresh
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A team's webhook."""
+    with Collector() as collector:
+        yield collector

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,6 @@ sources:
   - {filter: "ember/v1/+/+/telemetry", codec: ember-json, clock: observed}
   - {filter: "ember/v1/+/+/alarm", codec: ember-json, clock: observed}
 """
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as collector:
-        yield collector
 
 
 def test_a_readings_file_gives_the_same_transitions_live_and_back_tested_and_so_does_the_exported_log(

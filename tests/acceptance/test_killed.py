@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import missing_mosquitto
+from tests.support.data import RECORDING, recorded
 from tests.support.havoc import ROLES, Database, plan
-from tests.support.recorded_run import RECORDING, SHARDS, Run, differences, own_database
+from tests.support.recorded_run import SHARDS, Run, differences, own_database
 from tests.support.skip import skip_or_fail
 
 FIRES = 3
@@ -24,8 +25,7 @@ pytestmark = pytest.mark.acceptance
 def server() -> Iterator[Database]:
     if reason := missing_mosquitto():
         skip_or_fail(reason)
-    if not RECORDING.is_file():
-        skip_or_fail(f"{RECORDING} is not here; set EMBERWATCH_TEST_DATA to the folder of recordings")
+    recorded(RECORDING)
     with own_database() as server:
         yield server
 

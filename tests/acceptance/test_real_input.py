@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -11,67 +9,28 @@ import pytest
 
 from ingest.broker import Broker
 from tests.support.collector import Collector
-from tests.support.program import DATA, Program, simulate
+from tests.support.data import RECORDING, recorded
+from tests.support.program import Program, simulate
+from tests.support.recorded_run import recording_sources
 
-RECORDING = DATA / "iot_telemetry" / "raw_data_xlarge.json.zip"
 MESSAGES = 50_270
-
-#: The same recording may be replayed at several topics; each test has its own, because the broker is shared.
-SOURCES = """
-sources:
-  - filter: "TOPIC/+"
-    codec: json-map
-    clock: observed
-    enrol: true
-    site: lab
-    device: "$.device_id"
-    time: "$.ts"
-    fields: {temperature: "$.data.temp", humidity: "$.data.humidity", co: null}
-  - filter: "TOPIC/+/+"
-    codec: json-map
-    clock: observed
-    enrol: true
-    site: "$.site"
-    device: "$.device_id"
-    time: "$.ts"
-    fields:
-      temperature: "$.data.temp"
-      humidity: "$.data.humidity"
-      smoke: "$.data.smoke_dbm"
-      smoke_alarm: "$.data.smoke_alarm"
-      heat_alarm: "$.data.heat_alarm"
-"""
 
 pytestmark = pytest.mark.acceptance
 
 
-@pytest.fixture
-def recording() -> Path:
-    if not RECORDING.is_file():
-        reason = f"the recording {RECORDING} is not here; set EMBERWATCH_TEST_DATA to the folder of recordings"
-        if os.environ.get("EMBERWATCH_TEST_STRICT") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return RECORDING
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as collector:
-        yield collector
-
-
-def replay(recording: Path, broker: Broker, topic: str, *more: str) -> None:
+def replay(broker: Broker, topic: str, *more: str) -> None:
+    """The recording at a topic of the test's own, because the broker is shared."""
     words = ["--topic", topic + "/{device_id}", "--fire-topic", topic + "/{site}/{device_id}", "--speed", "max"]
-    simulate("replay", str(recording), "--broker", broker.url, *words, *more)
+    simulate("replay", str(recorded(RECORDING)), "--broker", broker.url, *words, *more)
 
 
 def test_every_message_of_the_recording_ends_in_postgresql_exactly_once(
-    tmp_path: Path, mosquitto: Broker, database: str, collector: Collector, recording: Path
+    tmp_path: Path, mosquitto: Broker, database: str, collector: Collector
 ) -> None:
-    sources = SOURCES.replace("TOPIC", "quiet")
+    recorded(RECORDING)
+    sources = recording_sources("quiet", "quiet")
     with Program(tmp_path, mqtt=mosquitto.url, database=database, hook=collector.url, sources=sources) as program:
-        replay(recording, mosquitto, "quiet")
+        replay(mosquitto, "quiet")
         books = program.drained(MESSAGES)
         assert books["messages"] == {
             "received": MESSAGES,
@@ -91,11 +50,12 @@ def test_every_message_of_the_recording_ends_in_postgresql_exactly_once(
 
 
 def test_three_fires_in_the_recording_are_three_incidents_and_three_pages_each_explained(
-    tmp_path: Path, mosquitto: Broker, database: str, collector: Collector, recording: Path
+    tmp_path: Path, mosquitto: Broker, database: str, collector: Collector
 ) -> None:
-    sources = SOURCES.replace("TOPIC", "burning")
+    recorded(RECORDING)
+    sources = recording_sources("burning", "burning")
     with Program(tmp_path, mqtt=mosquitto.url, database=database, hook=collector.url, sources=sources) as program:
-        replay(recording, mosquitto, "burning", "--fires", "3")
+        replay(mosquitto, "burning", "--fires", "3")
         program.drained(MESSAGES)
         program.until(lambda: len(program.get("incidents")["items"]) == 3, what="three incidents")
         program.until(lambda: program.ledger()["deliveries"]["waiting"] == 0, what="delivered")

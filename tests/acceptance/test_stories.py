@@ -23,6 +23,7 @@ from ingest.readings import HOUR
 from tests.support.broker import Publisher, missing_mosquitto
 from tests.support.collector import Collector
 from tests.support.program import Program
+from tests.support.skip import skip_or_fail
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,17 +34,9 @@ NINE_YEARS_S = 9 * 365 * 86_400
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker of its own for each story: retained states and sessions of another would be unexpected."""
     if reason := missing_mosquitto():
-        if os.environ.get("EMBERWATCH_TEST_STRICT") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_or_fail(reason)
     with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
         yield broker
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as collector:
-        yield collector
 
 
 @pytest.fixture

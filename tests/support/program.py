@@ -23,7 +23,6 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("EMBERWATCH_TEST_DATA", ROOT.parent / "shared" / "data"))
 ROLES = ("receiver", "writer", "evaluator", "recorder", "dispatcher", "api")
 
 

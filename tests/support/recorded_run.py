@@ -24,25 +24,40 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.readings import QUANTITIES, STATES
 from tests.support.collector import Collector
+from tests.support.data import RECORDING, recorded
 from tests.support.database import fresh_database
 from tests.support.havoc import QUOTA_BYTES, RESERVE_BYTES, Database, Havoc, Plan
-from tests.support.program import DATA, ROOT, Program
+from tests.support.program import ROOT, Program
 
-RECORDING = DATA / "iot_telemetry" / "raw_data_xlarge.json.zip"
 RECORDED_S = 86_646  #: how long it is
 SHARDS = ("fires", "recording")
-SOURCES = """
+_LEDGER_EVERY_S = 3.0
+_EVALUATOR = [kind for kind in (*KINDS.values(), Kind.PROGRESS) if kind not in (Kind.PAGE, Kind.RECEIPT)]
+_COLUMNS = ", ".join(f"readings.{name}" for name in (*QUANTITIES, *STATES))
+_ROWS = {
+    "readings": f"SELECT site, id, time, {_COLUMNS} FROM readings JOIN devices ON key = device",
+    "state changes": "SELECT site, id, time, state, value FROM state_changes JOIN devices ON key = device",
+    "incidents": "SELECT id, site, state, signal_class, severity, opened_at, alerts, reason FROM incidents",
+    "alerts": "SELECT id, site, rule, signal_class, state, fired_at, told FROM alerts",
+    "notices": "SELECT at, text FROM notices",
+    "quarantine": "SELECT topic, payload, reason, detail FROM quarantine",
+}
+
+
+def recording_sources(quiet: str, fires: str, *, shard_of_fires: str = "recording") -> str:
+    """sources.yaml for the recording at `quiet`/+ and the fires that replay mixes into it at `fires`/+/+."""
+    return f"""
 sources:
-  - filter: "lab/+"
+  - filter: "{quiet}/+"
     codec: json-map
     clock: observed
     enrol: true
     site: lab
     device: "$.device_id"
     time: "$.ts"
-    fields: {temperature: "$.data.temp", humidity: "$.data.humidity", co: null}
-  - filter: "shed/+/+"
-    shard: fires
+    fields: {{temperature: "$.data.temp", humidity: "$.data.humidity", co: null}}
+  - filter: "{fires}/+/+"
+    shard: {shard_of_fires}
     codec: json-map
     clock: observed
     enrol: true
@@ -56,17 +71,6 @@ sources:
       smoke_alarm: "$.data.smoke_alarm"
       heat_alarm: "$.data.heat_alarm"
 """
-_LEDGER_EVERY_S = 3.0
-_EVALUATOR = [kind for kind in (*KINDS.values(), Kind.PROGRESS) if kind not in (Kind.PAGE, Kind.RECEIPT)]
-_COLUMNS = ", ".join(f"readings.{name}" for name in (*QUANTITIES, *STATES))
-_ROWS = {
-    "readings": f"SELECT site, id, time, {_COLUMNS} FROM readings JOIN devices ON key = device",
-    "state changes": "SELECT site, id, time, state, value FROM state_changes JOIN devices ON key = device",
-    "incidents": "SELECT id, site, state, signal_class, severity, opened_at, alerts, reason FROM incidents",
-    "alerts": "SELECT id, site, rule, signal_class, state, fired_at, told FROM alerts",
-    "notices": "SELECT at, text FROM notices",
-    "quarantine": "SELECT topic, payload, reason, detail FROM quarantine",
-}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +152,7 @@ class Run:
                 mqtt=broker.url,
                 database=url,
                 hook=collector.url,
-                sources=SOURCES,
+                sources=recording_sources("lab", "shed", shard_of_fires="fires"),
                 more={
                     "EMBERWATCH_JOURNAL_QUOTA_BYTES": str(QUOTA_BYTES),
                     "EMBERWATCH_JOURNAL_RESERVE_BYTES": str(RESERVE_BYTES),
@@ -174,7 +178,7 @@ class Run:
         speed = f"{RECORDED_S / self._plan.seconds:.0f}" if self._plan else "max"
         words = ["--topic", "lab/{device_id}", "--fire-topic", "shed/{site}/{device_id}", "--speed", speed]
         words += ["--fires", str(self._fires), "--broker", broker]
-        command = [sys.executable, "-m", "simulators", "replay", str(RECORDING), *words]
+        command = [sys.executable, "-m", "simulators", "replay", str(recorded(RECORDING)), *words]
         with (self._folder / "replay.log").open("w+b") as log:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
             try:
