@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import EmberwatchError
+from ingest.errors import EmberwatchError, LogFull
 from ingest.message import Kind
 from ingest.receiver import Receiver, run_receivers
 from ingest.sources import Source
 from tests.support.broker import wait_until
+from tests.support.memory_log import MemoryJournal
 from tests.support.scripted_broker import ScriptedBroker, publish
-from tests.support.stream import MemoryJournal
 
 SOURCES = (Source(filter="a/#", codec="ember-json", shard="main"),)
 
@@ -62,18 +62,18 @@ def test_messages_are_acknowledged_in_the_order_in_which_they_came(
     with running(receiver(journal, broker.url)):
         wait_until(lambda: len(broker.acknowledged) == 5)
     assert broker.acknowledged == ids
-    assert [payload for _, payload in journal.messages.messages()] == [b"%d" % number for number in ids]
-    assert [message.packet_id for message, _ in journal.messages.messages()] == ids
+    assert [payload for _, payload in journal.messages.received()] == [b"%d" % number for number in ids]
+    assert [message.packet_id for message, _ in journal.messages.received()] == ids
 
 
 def test_a_log_that_refuses_gets_no_acknowledgement_out_of_us(broker: ScriptedBroker, journal: MemoryJournal) -> None:
     broker.publishes = [publish("a/1", b"x", 1, v5=True)]
-    journal.messages.refuses = True
+    journal.messages.refusal = LogFull("full")
     with running(receiver(journal, broker.url)):
         wait_until(lambda: broker.subscribed)
-        time.sleep(0.5)  # several attempts to append
+        wait_until(lambda: journal.messages.refused >= 3)
         assert broker.acknowledged == []
-        journal.messages.refuses = False
+        journal.messages.refusal = None
         wait_until(lambda: broker.acknowledged == [1])
 
 

@@ -87,14 +87,18 @@ def test_wrong_usage_of_a_room_is_one_line_and_the_code_that_ends_a_run(
     ("broken", "code"), [(Unavailable("away"), 1), (OperatorError("mend it"), 2), (KeyError("x"), 1)]
 )
 def test_a_broken_role_is_started_again_unless_a_person_must_help(
-    broken: Exception, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    broken: Exception, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[str] = []
+
     def run_role(*_: object) -> None:
         raise broken
 
     monkeypatch.setattr(role, "stop_on_signals", threading.Event)
     monkeypatch.setattr(role, "load_settings", Settings)
+    monkeypatch.setattr(role, "set_up_logging", lambda name, _: said.append(name))  # this process is the tests'
     assert role.run_room("ingest", {"writer": 1}, run_role, ["writer"]) == code
+    assert said == ["writer"]
 
 
 def test_a_file_named_from_the_home_folder_is_found_by_every_role(

@@ -18,14 +18,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ingest.broker import SETTINGS, Broker, start_broker
-from ingest.errors import ConfigError
+from ingest.errors import ConfigError, LogFull
 from ingest.journal import BEGINNING, Record
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Intake, Kind, Tick, decode_message
 from ingest.receiver import Receiver
 from ingest.sources import Source
 from tests.support.broker import make_certificates, publisher, unique, wait_until
-from tests.support.stream import MemoryJournal
+from tests.support.memory_log import MemoryJournal
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +84,7 @@ class Intaker:
         return [record.kind for record in self.stream.records]
 
     def payloads(self) -> list[bytes]:
-        return [payload for _, payload in self.stream.messages()]
+        return [payload for _, payload in self.stream.received()]
 
     def wait_listening(self, *, ticks: int = 1) -> None:
         wait_until(lambda: self.kinds().count(Kind.TICK) >= ticks, what="a tick")
@@ -122,7 +122,7 @@ def test_messages_reach_the_log_as_they_were_published(broker: Broker, intaker: 
         client.publish(f"{topic}/alarm/x", b"\x00\xff fire", qos=1)
         client.publish(f"{topic}/a/火", b"", qos=0)
         wait_until(lambda: len(intaker.payloads()) == 302)
-    found = intaker.stream.messages()
+    found = intaker.stream.received()
     ordinary = [(message.topic, payload) for message, payload in found if message.source == f"{topic}/a/#"]
     assert ordinary == [*numbered(topic, 300), (f"{topic}/a/火", b"")]
     assert [(m.topic, p) for m, p in found if m.source != f"{topic}/a/#"] == [(f"{topic}/alarm/x", b"\x00\xff fire")]
@@ -140,8 +140,8 @@ def test_what_was_published_while_away_arrives(broker: Broker, intaker: Intaker,
         client.publish_all(numbered(topic, 250))
     with intaker.running(broker.url):
         wait_until(lambda: len(intaker.payloads()) == 250)
-    assert [(message.topic, payload) for message, payload in intaker.stream.messages()] == numbered(topic, 250)
-    assert not any(message.backlog for message, _ in intaker.stream.messages()), "away for less than 10 s"
+    assert [(message.topic, payload) for message, payload in intaker.stream.received()] == numbered(topic, 250)
+    assert not any(message.backlog for message, _ in intaker.stream.received()), "away for less than 10 s"
 
 
 def test_a_long_absence_is_an_intake_record_and_its_messages_are_backlog(
@@ -164,7 +164,7 @@ def test_a_long_absence_is_an_intake_record_and_its_messages_are_backlog(
     intake = msgspec.msgpack.decode(first.value, type=Intake)
     assert (intake.down_at, intake.reason) == (last_tick, "started")
     assert intake.up_at - intake.down_at >= 3_600_000_000
-    flags = [message.backlog for message, _ in intaker.stream.messages()]
+    flags = [message.backlog for message, _ in intaker.stream.received()]
     assert flags == [True] * 120 + [False]
 
 
@@ -192,15 +192,15 @@ def test_nothing_is_acknowledged_before_it_is_in_the_log(mosquitto: Broker, inta
     with publisher(mosquitto.url) as client:
         with intaker.running(mosquitto.url):
             intaker.wait_listening()
-            intaker.stream.refuses = True
+            intaker.stream.refusal, intaker.stream.spares_urgent = LogFull("full"), True
             client.publish_all(numbered(topic, 60))
             client.publish(f"{topic}/alarm/1", b"fire")
             wait_until(lambda: intaker.payloads() == [b"fire"], what="the urgent message in the reserve")
-            ticks = intaker.kinds().count(Kind.TICK)
-            time.sleep(1.5)  # longer than a tick
+            ticks, refused = intaker.kinds().count(Kind.TICK), intaker.stream.refused
+            wait_until(lambda: intaker.stream.refused >= refused + 3, what="more attempts to append")
             assert intaker.kinds().count(Kind.TICK) == ticks, "who cannot append does not listen"
         assert intaker.payloads() == [b"fire"]
-        intaker.stream.refuses = False
+        intaker.stream.refusal = None
         with intaker.running(mosquitto.url):
             wait_until(lambda: len(intaker.payloads()) >= 61)
     assert [payload for payload in intaker.payloads() if payload != b"fire"] == [p for _, p in numbered(topic, 60)]
@@ -209,10 +209,10 @@ def test_nothing_is_acknowledged_before_it_is_in_the_log(mosquitto: Broker, inta
 def test_when_the_log_takes_messages_again_the_receiver_goes_on(broker: Broker, intaker: Intaker, topic: str) -> None:
     with intaker.running(broker.url), publisher(broker.url) as client:
         intaker.wait_listening()
-        intaker.stream.refuses = True
+        intaker.stream.refusal, intaker.stream.spares_urgent = LogFull("full"), True
         client.publish_all(numbered(topic, 1200))
-        time.sleep(0.3)  # some refusals
-        intaker.stream.refuses = False
+        wait_until(lambda: intaker.stream.refused >= 3)
+        intaker.stream.refusal = None
         wait_until(lambda: len(intaker.payloads()) == 1200)
         wait_until(lambda: Kind.INTAKE in intaker.kinds())
     assert intaker.payloads() == [payload for _, payload in numbered(topic, 1200)]
@@ -232,7 +232,7 @@ def test_filters_that_are_no_longer_configured_are_dropped(broker: Broker, tmp_p
             client.publish(f"{topic}/a/1", b"wanted")
             wait_until(lambda: b"wanted" in intaker.payloads())
     assert intaker.payloads() == [b"queued under the old configuration", b"wanted"]
-    assert intaker.stream.messages()[0][0].source == "", "no source claims it, and it is kept"
+    assert intaker.stream.received()[0][0].source == "", "no source claims it, and it is kept"
 
 
 def test_filters_of_two_connections_that_overlap_are_refused_at_the_start(tmp_path: Path, topic: str) -> None:

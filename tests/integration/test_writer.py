@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -353,8 +354,12 @@ def test_a_database_that_stops_for_a_while_costs_nothing(tmp_path: Path) -> None
 
 
 def test_it_stops_promptly_while_the_database_is_away(log: Log) -> None:
-    with Running(log, "postgresql://me:secret@127.0.0.1:1/x") as running:
-        time.sleep(0.3)  # let it run into its first waits
+    with (
+        socket.create_server(("127.0.0.1", 0)) as nobody,  # takes a connection, and hangs up
+        Running(log, f"postgresql://me:secret@127.0.0.1:{nobody.getsockname()[1]}/x") as running,
+    ):
+        for _ in range(2):
+            nobody.accept()[0].close()
     assert running.error is None
     assert running.stopped_after < 2
 
@@ -392,12 +397,28 @@ def test_a_number_that_no_column_holds_is_put_aside(log: Log, url: str, monkeypa
     assert found.quarantine[0][3] == "database"
 
 
-def test_a_missing_table_is_waited_for_and_puts_nothing_aside(log: Log, database: str) -> None:
+def count_writes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with every attempt of a writer to write a batch."""
+    tried: list[None] = []
+    write = batch_module.write_batch
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        tried.append(None)
+        return write(*arguments, **more)
+
+    monkeypatch.setattr(writer_module, "write_batch", counted)
+    return tried
+
+
+def test_a_missing_table_is_waited_for_and_puts_nothing_aside(
+    log: Log, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log.register("d1")
     log.say({"temperature": 1})
     execute(database, "ALTER TABLE readings RENAME TO hidden")
+    tried = count_writes(monkeypatch)
     with Running(log, database) as running:
-        time.sleep(0.5)  # several attempts
+        wait_until(lambda: len(tried) >= 3)
         assert books(database) == {}
         execute(database, "ALTER TABLE hidden RENAME TO readings")
         running.drain()
@@ -410,8 +431,9 @@ def test_a_lock_that_somebody_holds_is_waited_out(log: Log, database: str, monke
     with psycopg.connect(database) as holder, Running(log, database) as running:
         running.drain()
         holder.execute("LOCK TABLE readings")
+        tried = count_writes(monkeypatch)
         log.say({"temperature": 1})
-        time.sleep(0.3)  # several time-outs
+        wait_until(lambda: len(tried) >= 3)
         assert books(database).get("stored", 0) == 0
         holder.rollback()
         running.drain()

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from ingest.errors import BelowFloor, Unavailable
 from ingest.journal import BEGINNING, Entry, Record
-from ingest.message import Kind
+from ingest.message import Kind, Message, decode_message
 
 
 class MemoryStream:
-    """One stream. `refusal`, when set, is raised by every append."""
+    """One stream. `refusal`, when set, is raised by every append, but for urgent ones while `spares_urgent`."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.holds: dict[str, int] = {}
         self.refusal: Unavailable | None = None
+        self.spares_urgent = False
+        self.refused = 0  #: how many appends were
         self.lost_below = BEGINNING
         self._news = threading.Condition()
 
     def append(self, entries: Sequence[Entry], *, now: int, urgent: bool = False) -> list[int]:
-        if self.refusal:
+        if self.refusal and not (urgent and self.spares_urgent):
+            self.refused += 1
             raise self.refusal
         with self._news:
             offsets = []
@@ -68,6 +72,10 @@ class MemoryStream:
     def close(self) -> None:
         pass
 
+    def received(self) -> list[tuple[Message, bytes]]:
+        """Headers and payload of every message."""
+        return [(decode_message(record.meta), record.value) for record in self.records if record.kind == Kind.MESSAGE]
+
 
 class MemoryOwnership:
     """The owner's epoch."""
@@ -80,13 +88,18 @@ class MemoryOwnership:
 
 
 class MemoryJournal:
-    """Both streams of a shard; each `own` has a higher epoch than the one before."""
+    """Both streams of a shard; each `own` has a higher epoch than the one before. `folder` is for files beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = Path(), shard: str = "main") -> None:
+        self.folder = folder
+        self.shard = shard
         self.messages = MemoryStream()
         self.decisions = MemoryStream()
-        self._epoch = 0
+        self.owned: list[str] = []
 
     def own(self, role: str) -> MemoryOwnership:
-        self._epoch += 1
-        return MemoryOwnership(self._epoch)
+        self.owned.append(role)
+        return MemoryOwnership(len(self.owned))
+
+    def close(self) -> None:
+        pass
