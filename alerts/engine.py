@@ -25,7 +25,7 @@ from alerts.people import apply, rule_of
 from alerts.rulebook import Rulebook
 from alerts.rules.contract import RuleBase, Signal
 from alerts.rules.level import LevelRule
-from alerts.rules.rate import RateRule, Window
+from alerts.rules.rate import RateRule
 from alerts.rules.state import StateRule
 from alerts.unknown import BLIND_AFTER, blind, suspect
 from ingest.admit import Admission
@@ -277,10 +277,9 @@ class Engine:
         self, reading: Reading, site: SiteMemory, device: DeviceMemory, rules: tuple[RateRule, ...], value: float
     ) -> None:
         for rule in rules:
-            window = device.windows.get(rule.id)
-            if window is None:
-                window = device.windows[rule.id] = Window()
-            signal = rule.judge(window, reading.at, value, watched=rule.id in device.episodes)
+            window = device.windows.get(rule.id, b"")
+            window, signal = rule.judge(window, reading.at, value, watched=rule.id in device.episodes)
+            device.windows[rule.id] = window
             if signal is not None:
                 self._judged(Subject(reading.site, site, reading.device, device), rule, signal, reading.at, reading)
 

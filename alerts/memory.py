@@ -9,8 +9,8 @@ from alerts.incident import IncidentMemory
 from alerts.rules.rate import Window
 
 
-class DeviceMemory(msgspec.Struct):
-    """One device.
+class DeviceMemory(msgspec.Struct, gc=False, omit_defaults=True):
+    """One device. There may be 620,000, so what nearly none has takes no room.
 
     `device_class` is the plain name of its class, `interval` (µs, 0 = unknown) its expected interval, `heard` the
     listening time (µs) of its last sign of life, `newest` the time (µs) of the newest sample of each field, and
@@ -23,7 +23,7 @@ class DeviceMemory(msgspec.Struct):
     newest: dict[str, int] = {}
     episodes: dict[str, Episode] = {}
     windows: dict[str, Window] = {}
-    last_starts: dict[str, int] = {}
+    last_starts: dict[str, int] | None = None
 
 
 class SiteMemory(msgspec.Struct):

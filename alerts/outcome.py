@@ -26,6 +26,8 @@ class Outcome:
     def begun(self, subject: Subject, rule: RuleBase, signal: Signal, at: int) -> tuple[Episode, Change]:
         """A new episode; it starts strictly later than the last one of this rule and subject."""
         device = subject.device
+        if device.last_starts is None:
+            device.last_starts = {}
         started_at = max(at, device.last_starts.get(rule.id, at - 1) + 1)
         device.last_starts[rule.id] = started_at
         new_id = alert_id(rule.id, subject.site_name, subject.device_id, started_at)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
+from functools import cache
+from struct import Struct
 
 from alerts.rules.contract import RuleBase, Signal
 from ingest.readings import QUANTITIES
@@ -10,12 +11,10 @@ from ingest.readings import QUANTITIES
 #: Samples kept for one device and rule; a sensor faster than over / 64 is thinned by forgetting the oldest.
 MOST_SAMPLES = 64
 
-
-class Window(msgspec.Struct):
-    """The samples of one device that a rate rule still needs: times (µs, rising) and values."""
-
-    times: list[int] = []
-    values: list[float] = []
+#: The samples of one device that a rate rule still needs: time (µs, int64, rising) and value (float64) of each, one
+#: behind the other. A hundred thousand devices have one each, so it is packed.
+Window = bytes
+_SAMPLE = Struct("<qd")
 
 
 class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
@@ -36,23 +35,39 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
         """The part of a reading it looks at."""
         return self.quantity
 
-    def judge(self, window: Window, at: int, value: float, *, watched: bool = True) -> Signal | None:
-        """Take a sample (later than all before it) into `window`; the answer, or None: too few samples to say.
+    def judge(self, window: Window, at: int, value: float, *, watched: bool = True) -> tuple[Window, Signal | None]:
+        """The window with one sample more (later than all in it), and the answer; None: too few samples to say.
 
         Not `watched`: None also where there is no fast rise, which is nearly always and then cheap.
         """
-        self._keep(window, at, value)
-        times, values = window.times, window.values
-        if len(times) < 4:
-            return None
-        high = min(values[-1], values[-2])
+        flat = _layout(len(window) // _SAMPLE.size).unpack(window)
+        times, values = (*flat[::2], at), (*flat[1::2], value)
+        drop = self._stale(times)
+        window = window[drop * _SAMPLE.size :] + _SAMPLE.pack(at, value)
+        if len(times) - drop < 4:
+            return window, None
+        times, values = times[drop:], values[drop:]
+        high = min(value, values[-2])
         if not watched and high - min(values[:-2]) < self.rise:
-            return None
+            return window, None
+        return window, self._answer(times, values, high)
+
+    def _stale(self, times: tuple[int, ...]) -> int:
+        """How many of the oldest samples are needed no longer, the newest being there."""
+        count = len(times)
+        if count > 1 and times[-1] - times[-2] > self.max_gap:
+            return count - 1
+        drop, oldest = 0, times[-1] - self.over
+        while count - drop > 4 and (times[drop] < oldest or count - drop > MOST_SAMPLES):
+            drop += 1  # the two newest and at least two earlier ones always stay
+        return drop
+
+    def _answer(self, times: tuple[int, ...], values: tuple[float, ...], high: float) -> Signal:
         low, low_at = self._second_lowest(times, values)
-        span = at - low_at
+        span = times[-1] - low_at
         grown = high - low
         scaled = grown if span <= self.over else grown * self.over / span
-        unit = QUANTITIES[self.quantity].partition(",")[0]
+        unit, value = QUANTITIES[self.quantity].partition(",")[0], values[-1]
         if scaled < self.rise:
             return Signal(False, scaled < self.rise / 2, value, "", self.rise)
         why = (
@@ -61,22 +76,7 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
         )
         return Signal(True, False, value, why, self.rise, tuple(zip(times, values, strict=True)))
 
-    def _keep(self, window: Window, at: int, value: float) -> None:
-        times, values = window.times, window.values
-        if times and at - times[-1] > self.max_gap:
-            times.clear()
-            values.clear()
-        times.append(at)
-        values.append(value)
-        if len(times) <= 4:
-            return  # the two newest and at least two earlier ones always stay
-        drop = 0
-        while len(times) - drop > 4 and (times[drop] < at - self.over or len(times) - drop > MOST_SAMPLES):
-            drop += 1
-        if drop:
-            del times[:drop], values[:drop]
-
-    def _second_lowest(self, times: list[int], values: list[float]) -> tuple[float, int]:
+    def _second_lowest(self, times: tuple[int, ...], values: tuple[float, ...]) -> tuple[float, int]:
         lowest = second = float("inf")
         lowest_at = second_at = 0
         for index in range(len(values) - 2):
@@ -87,3 +87,8 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
             elif value <= second:
                 second, second_at = value, times[index]
         return second, second_at
+
+
+@cache
+def _layout(samples: int) -> Struct:
+    return Struct("<" + "qd" * samples)

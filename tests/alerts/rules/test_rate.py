@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from alerts.alert import Severity, SignalClass
-from alerts.rules.contract import Signal
 from alerts.rules.rate import MOST_SAMPLES, RateRule, Window
-from ingest.readings import MINUTE, SECOND
+from ingest.readings import SECOND
 
 RULE = RateRule(
     id="rise",
@@ -19,11 +18,12 @@ RULE = RateRule(
 
 def breaches(samples: list[tuple[float, float]], rule: RateRule = RULE) -> list[float]:
     """Times (s) at which the rule says yes."""
-    window = Window()
-    answers: list[tuple[float, Signal | None]] = [
-        (at, rule.judge(window, round(at * SECOND), value)) for at, value in samples
-    ]
-    return [at for at, signal in answers if signal is not None and signal.breaching]
+    window, found = Window(), []
+    for at, value in samples:
+        window, signal = rule.judge(window, round(at * SECOND), value)
+        if signal is not None and signal.breaching:
+            found.append(at)
+    return found
 
 
 def test_a_fast_rise_is_found_before_the_fixed_limit() -> None:
@@ -49,18 +49,31 @@ def test_values_across_a_long_gap_are_not_compared() -> None:
 
 
 def test_the_window_of_a_very_fast_sensor_stays_bounded() -> None:
-    window = Window()
+    window, signal = Window(), None
     for step in range(10_000):
-        RULE.judge(window, step * SECOND // 100, 20.0)
-    assert len(window.times) == len(window.values) <= MOST_SAMPLES
-    assert window.times[-1] - window.times[0] <= 2 * MINUTE
+        window, _ = RULE.judge(window, step * SECOND // 100, 20.0)
+    for step in range(2):
+        window, signal = RULE.judge(window, 100 * SECOND + step, 40.0)
+    assert signal is not None
+    assert signal.breaching
+    assert len(signal.evidence) == MOST_SAMPLES
+    assert len(window) == 16 * MOST_SAMPLES
+
+
+def test_samples_older_than_the_rise_may_take_are_forgotten() -> None:
+    window, signal = Window(), None
+    for step in range(20):
+        window, signal = RULE.judge(window, step * 10 * SECOND, 20.0)
+    assert signal is not None
+    assert signal.clear
+    assert len(window) == 16 * 7  # from 60 s ago to now
 
 
 def test_the_reason_names_the_rise_the_time_and_the_limit() -> None:
     window = Window()
     signal = None
     for step, value in enumerate([20, 20, 21, 24, 29, 36]):
-        signal = RULE.judge(window, step * 10 * SECOND, value)
+        window, signal = RULE.judge(window, step * 10 * SECOND, value)
     assert signal is not None
     assert signal.why == "temperature rose 9.0 °C in 40 s to 36 °C; the limit is 8.3 °C in 60 s"
     assert len(signal.evidence) == 6
