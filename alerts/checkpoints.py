@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import BinaryIO
 
@@ -117,22 +118,41 @@ class Writing:
         self._path = folder / f"{max(header.offset, 0):020d}.checkpoint"
         self._draft = self._path.with_suffix(".draft")
         self._file: BinaryIO = self._draft.open("wb")
+        self._closing: Future[None] | None = None
         self._put(header)
 
     def some(self, *, offset: int, sites: int) -> bool:
-        """Write up to `sites` more sites as they are after `offset`; True once the checkpoint is complete."""
+        """Write up to `sites` more sites as they are after `offset`; True once the checkpoint is on disk.
+
+        Raises OSError when the disk does not take it.
+        """
+        if self._closing is None:
+            self._write(offset=offset, sites=sites)
+        elif self._closing.done():
+            self._closing.result()
+            return True
+        return False
+
+    def rest(self, *, offset: int) -> None:
+        """Write all that is left, and return when it is on disk; raises OSError like `some`."""
+        while self._closing is None:
+            self._write(offset=offset, sites=len(self._names))
+        self._closing.result()
+
+    def _write(self, *, offset: int, sites: int) -> None:
         for name in self._names[self._next : self._next + sites]:
             memory = self._judge.engine.sites[name]
             written = msgspec.structs.replace(memory, offset=offset)
             self._put(Slice(site=name, memory=written))
         self._next += sites
-        if self._next < len(self._names):
-            return False
-        self._finish()
-        return True
+        if self._next >= len(self._names):
+            self._put(Trailer(sites=len(self._names)))
+            self._closing = ThreadPoolExecutor(1, "checkpoint").submit(self._finish)
 
     def abandon(self) -> None:
-        """Give this checkpoint up; nothing of it is kept."""
+        """Give this checkpoint up; nothing of it is kept, unless it is on its way to disk already."""
+        if self._closing is not None:
+            wait([self._closing])
         self._file.close()
         self._draft.unlink(missing_ok=True)
 
@@ -141,10 +161,10 @@ class Writing:
         self._file.write(len(body).to_bytes(_LENGTH, "big") + body)
 
     def _finish(self) -> None:
-        self._put(Trailer(sites=len(self._names)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """In a thread of its own: a disk may take long to say that it has it all, and no alarm waits for that."""
+        with self._file as file:
+            file.flush()
+            os.fsync(file.fileno())
         self._draft.replace(self._path)
         folder = os.open(self._folder, os.O_RDONLY)
         os.fsync(folder)

@@ -215,20 +215,24 @@ class Evaluator:
         return made
 
     def _some_checkpoint(self) -> None:
-        """Go on with a checkpoint, or begin one when it is time."""
+        """Go on with a checkpoint, or begin one when it is time. A disk that takes none stops no alarm."""
         if self.checkpoints is None:
             return
-        if self._checkpoint is None:
-            due = self.now() - self._checkpoint_at >= CHECKPOINT_EVERY
-            if due and self._written == self.cursor:
-                self._begin_checkpoint(self.checkpoints)
-        elif self._checkpoint.some(offset=self.cursor, sites=SITES_A_TURN):
-            self._checkpoint, self._checkpoint_at = None, self.now()
-            self._hold(self.checkpoints)
+        try:
+            if self._checkpoint is None:
+                due = self.now() - self._checkpoint_at >= CHECKPOINT_EVERY
+                if due and self._written == self.cursor:
+                    self._checkpoint = self._begin_checkpoint(self.checkpoints)
+            elif self._checkpoint.some(offset=self.cursor, sites=SITES_A_TURN):
+                self._checkpoint, self._checkpoint_at = None, self.now()
+                self._hold(self.checkpoints)
+        except OSError as error:
+            log.error("no checkpoint now, trying again later", shard=self.shard, error=str(error))
+            self.abandon_checkpoint()
+            self._checkpoint_at = self.now()
 
-    def _begin_checkpoint(self, checkpoints: Checkpoints) -> None:
-        decided = self.journal.decisions.head()
-        self._checkpoint = checkpoints.begin(self.judge, offset=self.cursor, decided=decided)
+    def _begin_checkpoint(self, checkpoints: Checkpoints) -> Writing:
+        return checkpoints.begin(self.judge, offset=self.cursor, decided=self.journal.decisions.head())
 
     def abandon_checkpoint(self) -> None:
         """Give up a checkpoint that is half written, if any."""
@@ -240,12 +244,12 @@ class Evaluator:
         """At a clean stop: one checkpoint of everything at once, so that the next start has nothing to repeat."""
         assert self.checkpoints is not None
         self.abandon_checkpoint()
-        self._begin_checkpoint(self.checkpoints)
-        assert self._checkpoint is not None
-        while not self._checkpoint.some(offset=self.cursor, sites=10_000):
-            pass
-        self._checkpoint = None
-        self._hold(self.checkpoints)
+        try:
+            self._begin_checkpoint(self.checkpoints).rest(offset=self.cursor)
+        except OSError as error:
+            log.error("no checkpoint: the next start repeats more", shard=self.shard, error=str(error))
+        else:
+            self._hold(self.checkpoints)
 
     def _hold(self, checkpoints: Checkpoints) -> None:
         """The log is kept back to the older checkpoint: its messages, and the decisions made since."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from struct import Struct
 
 from alerts.rules.contract import RuleBase, Signal
@@ -14,7 +13,9 @@ MOST_SAMPLES = 64
 #: The samples of one device that a rate rule still needs: time (µs, int64, rising) and value (float64) of each, one
 #: behind the other. A hundred thousand devices have one each, so it is packed.
 Window = bytes
-_SAMPLE = Struct("<qd")
+_SIZE = 16
+_PACK = Struct("<qd").pack
+_UNPACK = [Struct("<" + "qd" * samples).unpack for samples in range(MOST_SAMPLES + 1)]
 
 
 class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
@@ -40,26 +41,26 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
 
         Not `watched`: None also where there is no fast rise, which is nearly always and then cheap.
         """
-        flat = _layout(len(window) // _SAMPLE.size).unpack(window)
-        times, values = (*flat[::2], at), (*flat[1::2], value)
-        drop = self._stale(times)
-        window = window[drop * _SAMPLE.size :] + _SAMPLE.pack(at, value)
-        if len(times) - drop < 4:
+        flat = _UNPACK[len(window) // _SIZE](window)
+        drop = self._stale(flat, at)
+        if drop:
+            flat, window = flat[2 * drop :], window[drop * _SIZE :]
+        window += _PACK(at, value)
+        if len(flat) < 6:
             return window, None
-        times, values = times[drop:], values[drop:]
-        high = min(value, values[-2])
-        if not watched and high - min(values[:-2]) < self.rise:
+        high = min(value, flat[-1])
+        if not watched and high - min(flat[1:-2:2]) < self.rise:
             return window, None
-        return window, self._answer(times, values, high)
+        return window, self._answer((*flat[::2], at), (*flat[1::2], value), high)
 
-    def _stale(self, times: tuple[int, ...]) -> int:
-        """How many of the oldest samples are needed no longer, the newest being there."""
-        count = len(times)
-        if count > 1 and times[-1] - times[-2] > self.max_gap:
-            return count - 1
-        drop, oldest = 0, times[-1] - self.over
-        while count - drop > 4 and (times[drop] < oldest or count - drop > MOST_SAMPLES):
-            drop += 1  # the two newest and at least two earlier ones always stay
+    def _stale(self, flat: tuple[float, ...], at: int) -> int:
+        """How many of the oldest samples (time, value, time, …) are needed no longer once there is one at `at`."""
+        count = len(flat) // 2
+        if count and at - flat[-2] > self.max_gap:
+            return count
+        drop, oldest = 0, at - self.over
+        while count - drop > 3 and (flat[2 * drop] < oldest or count - drop >= MOST_SAMPLES):
+            drop += 1  # the newest and at least two earlier ones always stay
         return drop
 
     def _answer(self, times: tuple[int, ...], values: tuple[float, ...], high: float) -> Signal:
@@ -87,8 +88,3 @@ class RateRule(RuleBase, frozen=True, kw_only=True, tag="rate"):
             elif value <= second:
                 second, second_at = value, times[index]
         return second, second_at
-
-
-@cache
-def _layout(samples: int) -> Struct:
-    return Struct("<" + "qd" * samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from alerts import evaluator as module
 from alerts.alert import Transition
 from alerts.backtest import backtest_journal, export_extras
-from alerts.checkpoints import Checkpoints
+from alerts.checkpoints import Checkpoints, Writing
 from alerts.crashes import MOST_CRASHES
 from alerts.decisions import decode
 from alerts.evaluator import Evaluator
@@ -220,6 +221,33 @@ def test_a_restart_from_a_checkpoint_reads_the_log_from_there(tmp_path: Path, ma
     assert header is not None and header.offset == bench.journal.messages.head()
     bench.finish(bench.start())
     assert bench.decided() == before
+
+
+def test_a_disk_that_takes_no_checkpoint_holds_up_no_alarm_and_is_tried_again(
+    tmp_path: Path, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = random_log(7, 200)
+    expected = undisturbed(tmp_path / "calm", log)
+    bench = make_bench(tmp_path / "broken", log)
+    monkeypatch.setattr(module, "CHECKPOINT_EVERY", 2 * SECOND)
+    monkeypatch.setattr(module, "BATCH", 10)
+    refused: list[Path] = []
+
+    def refuse(writing: Writing) -> None:
+        refused.append(writing._draft)
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Writing, "_finish", refuse)
+        evaluator = bench.start()
+        bench.finish(evaluator)
+        _until(lambda: not evaluator.turn() and len(refused) > 2)
+    assert not any(draft.exists() for draft in refused[:-1])
+    assert not list((bench.journal.folder / "checkpoints").glob("*.checkpoint"))
+    assert bench.decided() == expected
+    with Running(bench.evaluator()) as again:
+        _until(lambda: again.evaluator.cursor == bench.journal.messages.head())
+    assert list((bench.journal.folder / "checkpoints").glob("*.checkpoint"))
 
 
 def test_a_full_disk_is_waited_out_blames_no_record_and_holds_up_no_stop(
