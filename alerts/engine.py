@@ -216,7 +216,7 @@ class Engine:
         device = site.devices.get(reading.device)
         if device is None:
             device = self._register(Device(id=reading.device, site=reading.site, enrolled=True))
-        if reading.late is not Lateness.RETAINED:
+        if reading.late is None or reading.late is not Lateness.RETAINED:
             self._heard(reading, site, device)
         plan = self.rulebook.plans[device.device_class]
         newest = device.newest
@@ -293,7 +293,7 @@ class Engine:
         last: int,
     ) -> None:
         at, late = reading.at, reading.late is not None
-        if reading.late is Lateness.RETAINED and reading.device_at is None and last >= 0:
+        if late and reading.late is Lateness.RETAINED and reading.device_at is None and last >= 0:
             return  # the broker's copy of what we already knew, at an unknown time
         for rule in rules:
             signal = rule.judge(value)

@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge
 
 from alerts.decisions import KINDS, Decision
 from ingest.journal import Record
-from ingest.message import Kind
+from ingest.message import MESSAGE
 
 EVALUATED = Counter(
     "emberwatch_alerts_records_evaluated_total", "Records of the messages stream judged", ["shard", "kind"]
@@ -36,7 +36,7 @@ def evaluated(shard: str, records: Sequence[Record], now: int, sites: int) -> No
     """A batch was judged."""
     if not records:
         return
-    messages = sum(record.kind == Kind.MESSAGE for record in records)
+    messages = sum(record.kind == MESSAGE for record in records)
     EVALUATED.labels(shard=shard, kind="message").inc(messages)
     EVALUATED.labels(shard=shard, kind="control").inc(len(records) - messages)
     EVALUATOR_LAG.labels(shard=shard).set(max(0, now - records[-1].at) / 1e6)

@@ -18,7 +18,7 @@ from ingest.admit import Admission, Memory, Outcome, Suspicion, admit
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record
-from ingest.message import Act, EngineError, Intake, Kind, Tick, decode_message
+from ingest.message import MESSAGE, Act, EngineError, Intake, Kind, Tick, decode_message
 from ingest.sources import Clock, Sources
 from ingest.sources_file import parse_sources
 from ingest.suspicion import place, sign_in_bytes
@@ -59,7 +59,7 @@ class Judge:
         if record.offset in self.deadly:
             return self._set_aside(record, "it ended the evaluator several times in a row", deadly=True)
         try:
-            if record.kind == Kind.MESSAGE:
+            if record.kind == MESSAGE:
                 self._message(record)
             elif record.kind in self._controls:
                 self._controls[record.kind](record)
@@ -74,7 +74,7 @@ class Judge:
         self.counts[admission.outcome] += 1
 
     def _set_aside(self, record: Record, error: str, *, deadly: bool = False) -> EngineError:
-        if record.kind == Kind.MESSAGE:
+        if record.kind == MESSAGE:
             self.counts[Outcome.QUARANTINED] += 1
             suspicion = _suspicion(record)
             if suspicion is not None:

@@ -16,7 +16,7 @@ from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.inventory_store import upsert_inventory
 from ingest.journal import Record
-from ingest.message import EngineError, Kind
+from ingest.message import MESSAGE, EngineError, Kind
 from ingest.quarantine import Aside
 from ingest.readings import Reading
 from ingest.sources_file import parse_sources
@@ -33,7 +33,7 @@ BOOKS = (*(outcome.value for outcome in Outcome), "readings", "refused")
 #: constraints, external routines, check options, program limits (a key too long for an index), raised by a trigger.
 _OF_THE_DATA = {"0A", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"}
 
-_MESSAGE, _STORED = int(Kind.MESSAGE), Outcome.STORED
+_STORED = Outcome.STORED
 
 _delta = msgspec.msgpack.Decoder(InventoryDelta).decode
 _engine_error = msgspec.msgpack.Decoder(EngineError).decode
@@ -102,7 +102,7 @@ class Batch:
         """Admit these records in order; changes `memory` and `states`. The writer's hot loop."""
         stored = len(self.items)
         for record in records:
-            if record.kind != _MESSAGE:
+            if record.kind != MESSAGE:
                 self._control(record, memory)
                 continue
             try:

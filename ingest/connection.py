@@ -20,7 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from ingest.backoff import Backoff
 from ingest.drain import Drain
 from ingest.journal import Entry
-from ingest.message import Kind, Message, encode
+from ingest.message import MESSAGE, Message, encode
 from ingest.mqtt import V5, V311, BrokerAddress, PacketClient, make_client, open_client
 from ingest.packets import DUP, NO_PROPERTIES, QOS_1, RETAIN, Publish, is_plain_publish, read_publish
 from ingest.readings import SECOND
@@ -226,7 +226,7 @@ class Connection:
             content_type=content_type,
         )
         batch = self.batch
-        batch.entries.append(Entry(Kind.MESSAGE, encode(meta), payload))
+        batch.entries.append(Entry(MESSAGE, encode(meta), payload))
         batch.bytes += len(payload) + len(topic)
         batch.counts[source] = batch.counts.get(source, 0) + 1
         if packet_id:

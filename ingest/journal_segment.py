@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from ingest.errors import EmberwatchError, LogFull, OperatorError, Unavailable
 from ingest.journal import Entry, Record
-from ingest.message import Kind
+from ingest.message import MESSAGE, Kind
 
 APPLICATION_ID = 0x454D4257  #: "EMBW" in the header of every file of ours
 FORMAT = 1  #: user_version; a newer program may read older ones, never the other way round
@@ -317,7 +317,7 @@ class Segment:
         """Add these records behind the state's head, all at log time `at`."""
         first = state.head + 1
         rows = [(offset, at, entry.kind, entry.meta, entry.value) for offset, entry in enumerate(entries, start=first)]
-        messages = sum(entry.kind is Kind.MESSAGE for entry in entries)
+        messages = sum(entry.kind is MESSAGE for entry in entries)
         opened_at = at if state.opened_at is None else state.opened_at
         with named(self.path):
             self._connection.executemany(_INSERT, rows)

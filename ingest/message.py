@@ -36,6 +36,10 @@ class Kind(IntEnum):
     NOTICE = 40  #: a sentence for the centre (restart difference, blind …): alerts.incident.Notice
 
 
+#: By far the most frequent kind, asked of every record: in Python 3.11 a look-up in an enumeration takes 0.2 µs.
+MESSAGE = Kind.MESSAGE
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True, omit_defaults=True):
     """The headers of a raw message; its payload is the record's value, byte for byte.
 
