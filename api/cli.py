@@ -167,7 +167,13 @@ the next (births before data). Exit 1 with one line on stderr when one cannot be
         _decode,
     )
     decode.add_argument("--codec", required=True, metavar="NAME", help="such as ember-json or json-map")
-    decode.add_argument("--topic", default="", metavar="T", help="the topic they came by")
+    decode.add_argument(
+        "--topic",
+        action="append",
+        default=[],
+        metavar="T",
+        help="the topic they came by; repeated, one for each file",
+    )
     decode.add_argument(
         "--property", type=_pair, action="append", default=[], metavar="K=V", help="an MQTT 5 user property; repeatable"
     )

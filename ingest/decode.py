@@ -31,7 +31,7 @@ class _Usage(OperatorError):
 
 def decode_files(
     codec: str,
-    topic: str,
+    topics: Sequence[str],
     properties: Mapping[str, str],
     content_type: str,
     files: Sequence[str],
@@ -40,20 +40,24 @@ def decode_files(
     sources: Path | None = None,
     errors: TextIO | None = None,
 ) -> int:
-    """Decode these files in order as messages of `topic`; the exit code: 0 done, 1 undecodable, 2 wrong usage.
+    """Decode these files in order as messages; the exit code: 0 done, 1 undecodable, 2 wrong usage.
+
+    `topics`: none, one for all files, or one for each.
 
     `-` is standard input, a name ending in `.hex` holds hex text. What the codec remembers is carried from file to
     file. `sources` names the sources.yaml whose source gives the mapping of json-map: the first one of this codec
-    that matches `topic`, without a topic the only one of this codec. `errors` (default stderr) gets one line when
+    that matches the topic, without a topic the only one of this codec. `errors` (default stderr) gets one line when
     something is wrong, and decoding stops there.
     """
     errors = sys.stderr if errors is None else errors
     try:
-        source = _source(codec, topic, sources)
         if not files:
             raise _Usage("no file; name one, or - for standard input")
+        if len(topics) > 1 and len(topics) != len(files):
+            raise _Usage(f"{len(topics)} topics for {len(files)} files; give one for all, or one for each")
+        sent = [(topic, _source(codec, topic, sources)) for topic in topics or [""]]
         memory: CodecMemory = {}
-        for file in files:
+        for file, (topic, source) in zip(files, sent if len(sent) > 1 else sent * len(files), strict=True):
             payload = _payload(file)
             message = Message(
                 topic=topic or _topic_for(source, payload),

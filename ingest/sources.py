@@ -31,6 +31,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     time: str = ""
     zone: str = "UTC"  #: for device times that state no zone
     fields: dict[str, str | None] = {}
+    frame: str = ""  #: device frames inside LoRaWAN uplinks: the codec's name, "" = by the device profile's name
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,7 +122,9 @@ def _fields(file: ConfigFile, entry: dict[str, object], at: _Path) -> dict[str, 
             fields[name] = None
         elif not isinstance(path, str):
             file.problem(f"fields: {name}: {path!r} is no path; write one such as $.{name}", *at, "fields", name)
-        elif _problem_of(file, f"fields: {name}", parse_path, path, (*at, "fields", name)):
+        elif entry.get("codec") != "json-map" or _problem_of(
+            file, f"fields: {name}", parse_path, path, (*at, "fields", name)
+        ):
             fields[name] = path
     return fields
 
@@ -163,7 +165,7 @@ def _check_codec(file: ConfigFile, source: Source, entry: dict[str, object], at:
         file.problem(f"unknown codec {source.codec}{guess}", *at, "codec")
     elif source.codec == "json-map":
         _check_mapping(file, source, at)
-    else:
+    elif source.codec == "ember-json":
         for key in _MAPPING_KEYS:
             if key in entry:
                 file.problem(f"{key}: {source.codec} finds this by itself; remove the key", *at, key)

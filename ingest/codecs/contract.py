@@ -22,10 +22,18 @@ PAYLOAD_LIMIT = 256 * 1024
 ITEM_LIMIT = 10_000
 
 
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something to publish on the message's broker, such as Sparkplug's wish for a rebirth. Only ingest sends it."""
+
+    topic: str
+    payload: bytes
+
+
 class Decoded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a codec understood. Empty: the message is understood and carries no reading."""
 
     observations: tuple[Observation, ...] = ()
+    requests: tuple[Request, ...] = ()
 
 
 class Decode(Protocol):

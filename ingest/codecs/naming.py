@@ -7,6 +7,9 @@ which the device is registered; anything else is the name itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,6 +17,9 @@ from ingest.codecs.json_path import JsonPath, parse_path
 from ingest.codecs.json_text import shown
 from ingest.codecs.values import NAME_LIMIT, name
 from ingest.errors import Undecodable
+
+if TYPE_CHECKING:
+    from ingest.sources import Source
 
 INVENTORY = "inventory"
 _LEVEL = re.compile(r"topic:([1-9]\d{0,2})", re.ASCII)
@@ -59,3 +65,35 @@ def parse_naming(text: str) -> Naming:
     if "/" in text or not text.isprintable() or len(text) > NAME_LIMIT:
         raise ValueError(f"{text!r} is no name; write one without /, topic:2, $.path or inventory")
     return Naming(literal=text)
+
+
+def placed(source: Source, topic: str, tree: object, device: str) -> tuple[str | None, str]:
+    """Site and device of a message whose format names the device `device`, unless the source says otherwise."""
+    site = _parsed(source.site).of(topic, tree)
+    return site, _parsed(source.device).of(topic, tree) or device if source.device else device
+
+
+_parsed = lru_cache(maxsize=256)(parse_naming)
+
+
+class Keys:
+    """Which key of a format is which quantity or state.
+
+    `usual` are the keys everybody knows; a source's `fields` name more, {our name: key of the format}. A key of the
+    source comes before a usual one of the same name; null takes a quantity or state out.
+    """
+
+    def __init__(self, usual: Mapping[str, str]) -> None:
+        self._usual = usual
+        self._of: dict[tuple[tuple[str, str | None], ...], dict[str, str]] = {}
+
+    def of(self, source: Source) -> Mapping[str, str]:
+        """Key of the format → our name, for this source."""
+        if not source.fields:
+            return self._usual
+        stated = tuple(source.fields.items())
+        found = self._of.get(stated)
+        if found is None:
+            kept = {key: name for key, name in self._usual.items() if name not in source.fields}
+            found = self._of[stated] = kept | {key: name for name, key in stated if key is not None}
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ingest.codecs.json_text import shown
@@ -65,3 +66,15 @@ def name(value: object, path: str) -> str:
             f"{path}: {shown(text)} is no id; give at most {NAME_LIMIT} characters, no control characters"
         )
     return text
+
+
+def db_per_metre(percent: float, path: str) -> float:
+    """Obscuration of smoke in %/m as dB/m: −10·log10(1 − x/100); Undecodable outside 0 to below 100."""
+    if not 0 <= percent < 100:
+        raise Undecodable(f"{path}: {percent:g} %/m is no obscuration; 0 to below 100 would be")
+    return -10 * math.log10(1 - percent / 100) + 0.0
+
+
+def celsius(fahrenheit: float) -> float:
+    """°F as °C."""
+    return (fahrenheit - 32) / 1.8

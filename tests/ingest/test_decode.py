@@ -6,6 +6,7 @@ import io
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ingest.decode import decode_files
@@ -15,7 +16,9 @@ TOPIC = "ember/v1/shed/d1/telemetry"
 
 def run(codec: str, *files: str, topic: str = "", sources: Path | None = None) -> tuple[int, str, str]:
     out, errors = io.StringIO(), io.StringIO()
-    code = decode_files(codec, topic, {"k": "v"}, "application/json", files, out, sources=sources, errors=errors)
+    code = decode_files(
+        codec, [topic] if topic else [], {"k": "v"}, "application/json", files, out, sources=sources, errors=errors
+    )
     return code, out.getvalue(), errors.getvalue()
 
 
@@ -38,8 +41,20 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_named_errors_they_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    assert decode_files("ember-json", TOPIC, {}, "", ["/nowhere/x"], sys.stdout) == 1
+    assert decode_files("ember-json", [TOPIC], {}, "", ["/nowhere/x"], sys.stdout) == 1
     assert capsys.readouterr().err == "/nowhere/x: no such file or directory; name an existing file\n"
+
+
+def test_each_file_may_have_a_topic_of_its_own(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        file.write_text('{"co":1}')
+    out, errors = io.StringIO(), io.StringIO()
+    topics = ["ember/v1/shed/d1/telemetry", "ember/v1/shed/d2/telemetry"]
+    assert decode_files("ember-json", topics, {}, "", [str(file) for file in files], out, errors=errors) == 0
+    assert [msgspec.json.decode(line)["device"] for line in out.getvalue().splitlines()] == ["d1", "d2"]
+    assert decode_files("ember-json", topics, {}, "", [str(files[0])] * 3, out, errors=errors) == 2
+    assert errors.getvalue() == "2 topics for 3 files; give one for all, or one for each\n"
 
 
 def test_a_file_larger_than_any_payload_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Real recordings, read in place: ../shared/data from the project's root, or where EMBERWATCH_TEST_DATA says."""
+"""Real recordings and published sample messages, read in place: ../shared/data from the project's root, or where
+EMBERWATCH_TEST_DATA says, and ../shared/payloads beside it."""
 
 from __future__ import annotations
 
@@ -23,4 +24,16 @@ def recorded(path: str) -> Path:
     if not found.exists():
         reason = f"NO TEST DATA: {found} is absent; set EMBERWATCH_TEST_DATA to the folder of the data sets"
         skip_or_fail(reason)
+    return found
+
+
+#: Published messages of real devices and gateways, one folder a format.
+SAMPLES = data_folder().parent / "payloads"
+
+
+def sample(name: str) -> Path:
+    """The file of a sample, such as `tts_v3/join.json`; skips loudly when it is absent, fails when tests are strict."""
+    found = SAMPLES / name
+    if not found.exists():
+        skip_or_fail(f"NO SAMPLES: {found} is absent; it belongs into the folder beside the data sets")
     return found
