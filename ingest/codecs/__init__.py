@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from ingest.codecs import ember_json, json_map
+from ingest.codecs import ember_json, gb26875, json_map, sparkplug_b, zigbee2mqtt
 from ingest.codecs.contract import Decode
 
 CODECS: dict[str, Decode] = {
     "ember-json": ember_json.decode,
     "json-map": json_map.decode,
+    "gb26875": gb26875.decode,
+    "zigbee2mqtt": zigbee2mqtt.decode,
+    "sparkplug-b": sparkplug_b.decode,
 }
 
 #: Names that are promised to the outside and not built yet: refused with a line of their own.
 PLANNED: frozenset[str] = frozenset(
     {
-        "zigbee2mqtt",
         "homeassistant",
         "chirpstack",
         "tts",
-        "sparkplug-b",
         "senml-json",
         "senml-cbor",
         "tasmota",
@@ -29,7 +30,6 @@ PLANNED: frozenset[str] = frozenset(
         "onenet",
         "onem2m",
         "cloudevents",
-        "gb26875",
         "milesight-gs524n",
         "milesight-em300",
         "dragino-lht65",
