@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from ingest.codecs import CODECS, PLANNED
+from ingest.codecs.frames import FRAMES
 from ingest.codecs.json_path import parse_path
 from ingest.codecs.naming import INVENTORY, parse_naming
 from ingest.codecs.times import zone_of
@@ -80,6 +81,7 @@ def _source(file: ConfigFile, index: int, entry: dict[str, object]) -> Source:
         time=_text(file, entry, at, "time"),
         zone=_text(file, entry, at, "zone") or "UTC",
         fields=_fields(file, entry, at),
+        frame=_text(file, entry, at, "frame"),
     )
     _check_alone(file, source, entry, at)
     return source
@@ -151,6 +153,8 @@ def _check_alone(file: ConfigFile, source: Source, entry: dict[str, object], at:
     _problem_of(file, "zone", zone_of, source.zone, (*at, "zone"))
     _problem_of(file, "site", parse_naming, source.site, (*at, "site"))
     _problem_of(file, "device", parse_naming, source.device, (*at, "device"))
+    if source.frame and source.frame not in FRAMES:
+        file.problem(f"frame: {source.frame} is no device frame{_guess(source.frame, tuple(FRAMES))}", *at, "frame")
     if source.time:
         _problem_of(file, "time", parse_path, source.time, (*at, "time"))
 

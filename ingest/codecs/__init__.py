@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.codecs import chirpstack, ember_json, gb26875, json_map, sparkplug_b, tts, zigbee2mqtt
+from ingest.codecs import chirpstack, ember_json, gb26875, homeassistant, json_map, sparkplug_b, tts, zigbee2mqtt
 from ingest.codecs.contract import Decode
 from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a
 
@@ -18,12 +18,12 @@ CODECS: dict[str, Decode] = {
     "milesight-em300": milesight_em300.decode,
     "dragino-lht65": dragino_lht65.decode,
     "tg563a": tg563a.decode,
+    "homeassistant": homeassistant.decode,
 }
 
 #: Names that are promised to the outside and not built yet: refused with a line of their own.
 PLANNED: frozenset[str] = frozenset(
     {
-        "homeassistant",
         "senml-json",
         "senml-cbor",
         "tasmota",
