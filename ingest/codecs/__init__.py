@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from ingest.codecs import chirpstack, ember_json, gb26875, homeassistant, json_map, sparkplug_b, tts, zigbee2mqtt
+from ingest.codecs import (
+    chirpstack,
+    cloudevents,
+    ember_json,
+    gb26875,
+    homeassistant,
+    homie,
+    json_map,
+    senml,
+    shelly,
+    sparkplug_b,
+    thingsboard,
+    tts,
+    zigbee2mqtt,
+)
 from ingest.codecs.contract import Decode
 from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a
 
@@ -19,21 +33,21 @@ CODECS: dict[str, Decode] = {
     "dragino-lht65": dragino_lht65.decode,
     "tg563a": tg563a.decode,
     "homeassistant": homeassistant.decode,
+    "homie": homie.decode,
+    "shelly": shelly.decode,
+    "thingsboard": thingsboard.decode,
+    "cloudevents": cloudevents.decode,
+    "senml-json": senml.decode_json,
+    "senml-cbor": senml.decode_cbor,
 }
 
 #: Names that are promised to the outside and not built yet: refused with a line of their own.
 PLANNED: frozenset[str] = frozenset(
     {
-        "senml-json",
-        "senml-cbor",
         "tasmota",
-        "homie",
-        "shelly",
-        "thingsboard",
         "ctwing",
         "huawei-iotda",
         "onenet",
         "onem2m",
-        "cloudevents",
     }
 )

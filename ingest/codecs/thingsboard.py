@@ -1,0 +1,130 @@
+"""ThingsBoard's MQTT API for devices and gateways. Pure.
+
+The device: of the gateway API the device names the payload is keyed by; of the device API the id is the MQTT user
+name and stands nowhere in the message, so the source's `device` says where the broker puts it (a mount point before
+the topic: `topic:1`), or the topic has it in the place of `me` (a broker that rewrites topics). The site comes from
+the source. Keys are free; see usual_names. Attributes are read as telemetry is: many devices send
+their battery as one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
+from ingest.codecs.free_keys import read
+from ingest.codecs.json_text import parse, shown
+from ingest.codecs.naming import placed
+from ingest.codecs.times import micros
+from ingest.codecs.values import name
+from ingest.errors import Undecodable
+from ingest.message import Message
+from ingest.readings import Observation
+
+if TYPE_CHECKING:
+    from ingest.sources import Source
+
+_NOTHING = Decoded()
+_NOBODY = "-"  # the device of a payload that is tried alone, without a sources.yaml
+_DEVICE, _GATEWAY, _CONNECT, _DISCONNECT, _PROTOBUF, _SILENT, _ANY = range(7)
+_KINDS = {
+    "v1/gateway/telemetry": _GATEWAY,
+    "v1/gateway/attributes": _GATEWAY,
+    "v1/gateway/connect": _CONNECT,
+    "v1/gateway/disconnect": _DISCONNECT,
+    **dict.fromkeys(("v1/devices/me/telemetry", "v1/devices/me/attributes"), _DEVICE),
+    **dict.fromkeys(("v2/t", "v2/a", "v2/t/j", "v2/a/j"), _DEVICE),
+    **dict.fromkeys(("v2/t/p", "v2/a/p"), _PROTOBUF),
+}
+#: Levels of topics that carry commands, answers and firmware.
+_ASKING = frozenset({"rpc", "r", "request", "response", "claim", "provision", "fw", "sw", "error", "action"})
+
+
+def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
+    """Telemetry, attributes, and the gateway's word on who is connected; commands and their answers carry none."""
+    kind, named = _kind(message.topic)
+    if kind == _SILENT:
+        return _NOTHING
+    if kind == _PROTOBUF:
+        raise Undecodable(f"topic {shown(message.topic)} carries protobuf; set the device to JSON, topic v2/t/j")
+    tree = parse(payload)
+    if kind in (_CONNECT, _DISCONNECT):
+        return _connection(tree, message.topic, source, kind == _CONNECT)
+    if kind == _GATEWAY or (kind == _ANY and _is_of_gateway(tree)):
+        return _gateway(tree, message.topic, source)
+    site, device = placed(source, message.topic, tree, named)
+    if device == _NOBODY and source.shard:
+        help_ = "set device: in the source, such as topic:1 where the broker mounts the MQTT user name"
+        raise Undecodable(f"topic {shown(message.topic)} names no device; {help_}")
+    return Decoded(observations=tuple(_items(tree, site, device, source, "$")))
+
+
+def _kind(topic: str) -> tuple[int, str]:
+    """What a topic carries, whatever the broker mounted before it, and the device where it names one."""
+    at = max(topic.rfind("v1/"), topic.rfind("v2/"))
+    if at < 0 or (at and topic[at - 1] != "/"):
+        return _ANY, _NOBODY
+    kind = _KINDS.get(topic[at:])
+    if kind is not None:
+        return kind, _NOBODY
+    levels = topic[at:].split("/")
+    if not _ASKING.isdisjoint(levels):
+        return _SILENT, _NOBODY
+    if len(levels) == 4 and levels[1] == "devices" and levels[2] and levels[3] in ("telemetry", "attributes"):
+        return _DEVICE, levels[2]
+    return _ANY, _NOBODY
+
+
+def _is_of_gateway(tree: object) -> bool:
+    return type(tree) is dict and bool(tree) and all(type(value) is list for value in tree.values())
+
+
+def _connection(tree: object, topic: str, source: Source, online: bool) -> Decoded:
+    if type(tree) is not dict:
+        raise Undecodable(f'$: {shown(tree)} names no device; send {{"device": "its name"}}')
+    device = name(tree.get("device"), "$.device")
+    site, _ = placed(source, topic, tree, device)
+    return Decoded(observations=(Observation(device=device, site=site, states={"online": online}),))
+
+
+def _gateway(tree: object, topic: str, source: Source) -> Decoded:
+    if type(tree) is not dict:
+        raise Undecodable(f"$: {shown(tree)} is no gateway message; send an object keyed by device names")
+    if type(tree.get("device")) is str and "data" in tree:
+        return _NOTHING  # the platform's own update of a shared attribute, on the same topic
+    site, _ = placed(source, topic, tree, _NOBODY)
+    found: list[Observation] = []
+    for key, body in tree.items():
+        device = name(key, "$: a device's name")
+        found += _items(body, site, device, source, f"$[{shown(device)}]")
+        _check_size(len(found))
+    return Decoded(observations=tuple(found))
+
+
+def _items(tree: object, site: str | None, device: str, source: Source, path: str) -> list[Observation]:
+    if type(tree) is not list:
+        found = _observation(tree, site, device, source, path)
+        return [] if found is None else [found]
+    _check_size(len(tree))
+    each = [_observation(item, site, device, source, f"{path}[{index}]") for index, item in enumerate(tree)]
+    return [observation for observation in each if observation is not None]
+
+
+def _check_size(number: int) -> None:
+    if number > ITEM_LIMIT:
+        raise Undecodable(f"$: {number} readings; send at most {ITEM_LIMIT} at once")
+
+
+def _observation(body: object, site: str | None, device: str, source: Source, path: str) -> Observation | None:
+    """None where nothing in it is known. Only beside `values` is `ts` a time; else it is a key like any other."""
+    if type(body) is not dict:
+        raise Undecodable(f"{path}: {shown(body)} is no telemetry; send an object of keys and values")
+    observed_at = None
+    inner = body.get("values")
+    if type(inner) is dict:
+        observed_at = micros(body.get("ts"), source.zone, f"{path}.ts")
+        body, path = inner, f"{path}.values"
+    values, states = read(body, source, path)
+    if not values and not states:
+        return None
+    return Observation(device=device, site=site, observed_at=observed_at, values=values, states=states)
