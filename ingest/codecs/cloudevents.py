@@ -11,11 +11,12 @@ from __future__ import annotations
 import binascii
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
-from ingest.codecs.free_keys import read
+from ingest.codecs.free_keys import Reader, time_of, told
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.naming import placed
-from ingest.codecs.times import micros
 from ingest.codecs.values import name
 from ingest.errors import Undecodable
 from ingest.message import Message
@@ -44,12 +45,10 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     items = _items(event.get("data"))
     if not items:
         return _NOTHING
-    device = name(event["source"] if event.get("subject") is None else event["subject"], "$.subject")
-    site, device = placed(source, message.topic, event, device)
-    at = micros(event.get("time"), source.zone, "$.time")
-    seq = _whole(event["id"])
-    found = (_observation(item, site, device, at, seq, source, path) for item, path in items)
-    return Decoded(observations=tuple(item for item in found if item.values or item.states))
+    who = "source" if event.get("subject") is None else "subject"
+    site, device = placed(source, message.topic, event, name(event[who], f"$.{who}"))
+    whose = Observation(device=device, site=site, seq=_whole(event["id"]))
+    return _observations(items, event.get("time"), whose, source)
 
 
 def _media(content_type: str) -> str:
@@ -65,7 +64,7 @@ def _is_json(content_type: object) -> bool:
 
 
 def _structured(payload: bytes, media: str) -> dict[str, object]:
-    if media != f"{_MEDIA}+json":
+    if media not in (_MEDIA, f"{_MEDIA}+json"):
         raise Undecodable(f"content type {shown(media)}: MQTT carries one event each, as {_MEDIA}+json")
     event = parse(payload)
     if type(event) is list:
@@ -131,18 +130,22 @@ def _whole(id_: object) -> int | None:
     return int(id_) if plain else None  # type: ignore[call-overload]
 
 
-def _observation(
-    data: dict[str, object],
-    site: str | None,
-    device: str,
-    at: int | None,
-    seq: int | None,
-    source: Source,
-    path: str,
-) -> Observation:
+def _observations(
+    items: list[tuple[dict[str, object], str]], time: object, whose: Observation, source: Source
+) -> Decoded:
     """`ts` in the data, as the native format has it, is more exact than the event's time."""
-    stated = data.get("ts")
-    if stated is not None:
-        at = micros(stated, source.zone, f"{path}.ts")
-    values, states = read(data, source, path)
-    return Observation(device=device, site=site, observed_at=at, seq=seq, values=values, states=states)
+    reader = Reader(source)
+    found: list[Observation] = []
+    wrong: Undecodable | None = None
+    for data, path in items:
+        try:
+            values, states = reader.read(data, path)
+            own = data.get("ts")
+            stated, where = (time, "$.time") if own is None else (own, f"{path}.ts")
+            at = time_of(stated, source.zone, where, states)
+        except Undecodable as error:
+            wrong = wrong or error
+            continue
+        if values or states:
+            found.append(msgspec.structs.replace(whose, observed_at=at, values=values, states=states))
+    return told(found, wrong)

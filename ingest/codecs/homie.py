@@ -105,7 +105,7 @@ def _property(
     text = _text(payload, f"{node}/{id_}")
     if what.either and _is_number(text):  # a boolean is a word on the wire, so this is a scale
         what = what._replace(name="smoke_raw", either=False)
-    note(what, text, f"{node}/{id_}", values, states)
+    note(what, text, f"{node}/{id_}"[:_LONGEST_PREFIX], source.fields, values, states)
     if not values and not states:
         return _NOTHING
     site, device = placed(source, topic, None, prefix.rpartition("/")[2])

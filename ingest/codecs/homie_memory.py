@@ -6,6 +6,9 @@ Kept by the topic up to the device, so that domains do not mix: {"s": state, "l"
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import msgspec
 
 from ingest.codecs.contract import CodecMemory
@@ -19,6 +22,8 @@ from ingest.errors import Undecodable
 DEVICE_LIMIT = 5_000
 #: Properties kept of one device; a head has a handful.
 PROPERTY_LIMIT = 32
+#: Properties of one description looked at; looking one up takes microseconds.
+_LOOKED_AT = 1_000
 _LONGEST_PATH = 80
 
 
@@ -80,17 +85,19 @@ def tree_of(memory: CodecMemory, root: str) -> list[tuple[str, Known]]:
 
 def _properties(body: dict[str, object], fields: Fields) -> dict[str, str]:
     kept: dict[str, str] = {}
-    for node, inner in _objects(body.get("nodes")):
-        for id_, described in _objects(inner.get("properties")):
-            path = f"{node}/{id_}"
-            if len(path) <= _LONGEST_PATH and (text := kept_of(node, id_, described, fields)):
-                kept[path] = text
-                if len(kept) == PROPERTY_LIMIT:
-                    return kept
+    for node, id_, described in islice(_described(body.get("nodes")), _LOOKED_AT):
+        path = f"{node}/{id_}"
+        if len(path) <= _LONGEST_PATH and (text := kept_of(node, id_, described, fields)):
+            kept[path] = text
+            if len(kept) == PROPERTY_LIMIT:
+                break
     return kept
 
 
-def _objects(tree: object) -> list[tuple[str, dict[str, object]]]:
-    if not isinstance(tree, dict):
-        return []
-    return [(key, value) for key, value in tree.items() if isinstance(value, dict)]
+def _described(nodes: object) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Node id, property id and description of each property."""
+    for node, inner in nodes.items() if isinstance(nodes, dict) else ():
+        properties = inner.get("properties") if isinstance(inner, dict) else None
+        for id_, described in properties.items() if isinstance(properties, dict) else ():
+            if isinstance(described, dict):
+                yield node, id_, described

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
+from ingest.codecs.free_keys import says_fire
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.naming import placed
 from ingest.codecs.times import from_number
@@ -172,21 +173,24 @@ def _events(events: object, site: str | None, device: str) -> list[Observation]:
 
 
 def _read(params: dict[str, object], device: str, source: Source) -> tuple[_Values, _States]:
+    """Quantities and states of all components; a wrong value beside a fire does not keep it from us."""
     values: _Values = {}
     states: _States = {}
+    wrong: Undecodable | None = None
     is_meter = "em" in device.partition("-")[0].removeprefix("shelly")
     for key, body in params.items():
         kind, _, number = key.partition(":")
-        if type(body) is not dict:
+        read = _chip_alone if is_meter and kind == "temperature" else _COMPONENTS.get(kind)
+        if read is None or type(body) is not dict:
             continue
-        if kind == "temperature" and is_meter:
-            _chip(body, f"$.params.{kind}", values)
-            continue
-        read = _COMPONENTS.get(kind)
-        if read is not None:
+        try:
             read(body, number, f"$.params.{kind}", values, states)
+        except Undecodable as error:
+            wrong = wrong or error
     if source.fields:
         _mapped(params, source, values, states)
+    if wrong is not None and not says_fire(states):
+        raise wrong
     return values, states
 
 
@@ -240,6 +244,10 @@ def _chip(body: object, path: str, values: _Values) -> None:
     found = _degrees(body, path) if type(body) is dict else None
     if found is not None:
         values["device_temperature"] = max(found, values.get("device_temperature", found))
+
+
+def _chip_alone(body: dict[str, object], number: str, path: str, values: _Values, states: _States) -> None:
+    _chip(body, path, values)
 
 
 def _degrees(body: dict[str, object], path: str) -> float | None:

@@ -9,13 +9,12 @@ their battery as one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
-from ingest.codecs.free_keys import read
+from ingest.codecs.free_keys import Reader, time_of, told
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.naming import placed
-from ingest.codecs.times import micros
 from ingest.codecs.values import name
 from ingest.errors import Undecodable
 from ingest.message import Message
@@ -56,7 +55,13 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     if device == _NOBODY and source.shard:
         help_ = "set device: in the source, such as topic:1 where the broker mounts the MQTT user name"
         raise Undecodable(f"topic {shown(message.topic)} names no device; {help_}")
-    return Decoded(observations=tuple(_items(tree, site, device, source, "$")))
+    return told(*_items(tree, _Place(site, device, source.zone), Reader(source), "$"))
+
+
+class _Place(NamedTuple):
+    site: str | None
+    device: str
+    zone: str
 
 
 def _kind(topic: str) -> tuple[int, str]:
@@ -76,7 +81,11 @@ def _kind(topic: str) -> tuple[int, str]:
 
 
 def _is_of_gateway(tree: object) -> bool:
-    return type(tree) is dict and bool(tree) and all(type(value) is list for value in tree.values())
+    return (
+        type(tree) is dict
+        and bool(tree)
+        and all(type(items) is list and all(type(item) is dict for item in items) for items in tree.values())
+    )
 
 
 def _connection(tree: object, topic: str, source: Source, online: bool) -> Decoded:
@@ -93,21 +102,33 @@ def _gateway(tree: object, topic: str, source: Source) -> Decoded:
     if type(tree.get("device")) is str and "data" in tree:
         return _NOTHING  # the platform's own update of a shared attribute, on the same topic
     site, _ = placed(source, topic, tree, _NOBODY)
+    reader = Reader(source)
     found: list[Observation] = []
+    wrong: Undecodable | None = None
     for key, body in tree.items():
         device = name(key, "$: a device's name")
-        found += _items(body, site, device, source, f"$[{shown(device)}]")
+        more, error = _items(body, _Place(site, device, source.zone), reader, f"$[{shown(device)}]")
+        found += more
+        wrong = wrong or error
         _check_size(len(found))
-    return Decoded(observations=tuple(found))
+    return told(found, wrong)
 
 
-def _items(tree: object, site: str | None, device: str, source: Source, path: str) -> list[Observation]:
-    if type(tree) is not list:
-        found = _observation(tree, site, device, source, path)
-        return [] if found is None else [found]
-    _check_size(len(tree))
-    each = [_observation(item, site, device, source, f"{path}[{index}]") for index, item in enumerate(tree)]
-    return [observation for observation in each if observation is not None]
+def _items(tree: object, place: _Place, reader: Reader, path: str) -> tuple[list[Observation], Undecodable | None]:
+    """The readings of one device, and the first thing that is wrong in them."""
+    items = [(tree, path)] if type(tree) is not list else [(body, f"{path}[{at}]") for at, body in enumerate(tree)]
+    _check_size(len(items))
+    found: list[Observation] = []
+    wrong: Undecodable | None = None
+    for body, where in items:
+        try:
+            observation = _observation(body, place, reader, where)
+        except Undecodable as error:
+            wrong = wrong or error
+            continue
+        if observation.values or observation.states:
+            found.append(observation)
+    return found, wrong
 
 
 def _check_size(number: int) -> None:
@@ -115,16 +136,14 @@ def _check_size(number: int) -> None:
         raise Undecodable(f"$: {number} readings; send at most {ITEM_LIMIT} at once")
 
 
-def _observation(body: object, site: str | None, device: str, source: Source, path: str) -> Observation | None:
-    """None where nothing in it is known. Only beside `values` is `ts` a time; else it is a key like any other."""
+def _observation(body: object, place: _Place, reader: Reader, path: str) -> Observation:
+    """Only beside `values` is `ts` a time; else it is a key like any other."""
     if type(body) is not dict:
         raise Undecodable(f"{path}: {shown(body)} is no telemetry; send an object of keys and values")
-    observed_at = None
     inner = body.get("values")
-    if type(inner) is dict:
-        observed_at = micros(body.get("ts"), source.zone, f"{path}.ts")
-        body, path = inner, f"{path}.values"
-    values, states = read(body, source, path)
-    if not values and not states:
-        return None
-    return Observation(device=device, site=site, observed_at=observed_at, values=values, states=states)
+    if type(inner) is not dict:
+        values, states = reader.read(body, path)
+        return Observation(device=place.device, site=place.site, values=values, states=states)
+    values, states = reader.read(inner, f"{path}.values")
+    at = time_of(body.get("ts"), place.zone, f"{path}.ts", states)
+    return Observation(device=place.device, site=place.site, observed_at=at, values=values, states=states)
