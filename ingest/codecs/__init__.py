@@ -5,14 +5,19 @@ from __future__ import annotations
 from ingest.codecs import (
     chirpstack,
     cloudevents,
+    ctwing,
     ember_json,
     gb26875,
     homeassistant,
     homie,
+    huawei_iotda,
     json_map,
+    onem2m,
+    onenet,
     senml,
     shelly,
     sparkplug_b,
+    tasmota,
     thingsboard,
     tts,
     zigbee2mqtt,
@@ -39,15 +44,12 @@ CODECS: dict[str, Decode] = {
     "cloudevents": cloudevents.decode,
     "senml-json": senml.decode_json,
     "senml-cbor": senml.decode_cbor,
+    "tasmota": tasmota.decode,
+    "ctwing": ctwing.decode,
+    "huawei-iotda": huawei_iotda.decode,
+    "onenet": onenet.decode,
+    "onem2m": onem2m.decode,
 }
 
 #: Names that are promised to the outside and not built yet: refused with a line of their own.
-PLANNED: frozenset[str] = frozenset(
-    {
-        "tasmota",
-        "ctwing",
-        "huawei-iotda",
-        "onenet",
-        "onem2m",
-    }
-)
+PLANNED: frozenset[str] = frozenset()

@@ -48,6 +48,9 @@ class Names:
             known = self._ids().get(friendly)
         return ieee or known or friendly
 
+    def known(self, friendly: str) -> str:
+        return self._ids().get(friendly, "")
+
     def forget(self, friendly: str) -> None:
         if self._ids().pop(friendly, None) is not None:
             self._count(-1)
