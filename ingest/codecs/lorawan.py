@@ -106,8 +106,9 @@ def _read(uplink: Uplink, frame: str) -> tuple[Report, ...]:
     read = FRAMES.get(frame)
     if read is None:
         raise Undecodable(f"frame {shown(frame)} of the source is not known; known: {', '.join(FRAMES)}")
+    data = _bytes(uplink)
     try:
-        return checked(read, _bytes(uplink), _port(uplink))
+        return checked(read, data, _port(uplink))
     except Undecodable as error:
         raise Undecodable(f"{uplink.data_path}: as {frame}: {error}") from None
 

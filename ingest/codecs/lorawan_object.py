@@ -125,7 +125,7 @@ _USUAL = _table(
         ("device_temperature", _celsius, "device_temperature devicetemperature internal_temperature mcu_temperature"),
         ("device_temperature", _celsius, "internaltemperature chip_temperature board_temperature"),
         ("humidity", _WET, "humidity hum humi hum_sht humidity_sht rh relative_humidity relativehumidity"),
-        ("humidity", _WET, "air_humidity airhumidity humidity_chn1 humidity_1 relative_humidity_1"),
+        ("humidity", _WET, "air_humidity airhumidity humidity_chn1 humidity_1 relative_humidity_1 relative_humidity_2"),
         ("co", _ANY, "co co_ppm"),
         (
             "smoke_raw",
@@ -211,7 +211,7 @@ def _products(
 ) -> None:
     """What single decoders say in a way of their own."""
     event = tree.get("event")
-    if type(event) is str and (said := STATES_OF_EVENT.get(event)) is not None:
+    if type(event) is str and (said := STATES_OF_EVENT.get(event.lower())) is not None:
         states.update({name: value for name, value in said.items() if name not in stated})
     elif tree.get("type") == "smoke sensor" and event is not None:
         raise Undecodable(f"event: {shown(event)} is no event of a GS524N; {', '.join(STATES_OF_EVENT)} are")

@@ -105,7 +105,7 @@ def read(frame: bytes, port: int) -> tuple[Report, ...]:
 
 def _whole(frame: bytes, start: int, length: int) -> None:
     if start + length > len(frame):
-        raise Undecodable(f"byte {start}: {len(frame) - start} bytes are left of a value of {length}")
+        raise Undecodable(f"byte {start}: a value of {length} bytes is cut off after {len(frame) - start}")
 
 
 def _length(frame: bytes, start: int, lengths: tuple[int, ...]) -> int:
