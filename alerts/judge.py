@@ -19,6 +19,7 @@ from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record
 from ingest.message import MESSAGE, Act, EngineError, Intake, Kind, Tick, decode_message
+from ingest.redrive import judge_again
 from ingest.sources import Clock, Sources
 from ingest.sources_file import parse_sources
 from ingest.suspicion import place, sign_in_bytes
@@ -49,6 +50,7 @@ class Judge:
             Kind.INVENTORY: self._inventory,
             Kind.SOURCES: self._sources,
             Kind.RULEBOOK: self._rulebook,
+            Kind.REDRIVE: self._redrive,
         }
 
     def step(self, record: Record) -> EngineError | None:
@@ -102,6 +104,13 @@ class Judge:
         delta = _delta(record.value)
         self.memory.apply_inventory(delta)
         self.engine.inventory(delta, offset=record.offset, at=record.at)
+
+    def _redrive(self, record: Record) -> None:
+        again = judge_again(record, self.memory)
+        if again is not None and again.admission.outcome is not Outcome.QUARANTINED:
+            self.counts[again.admission.outcome] += 1  # first: as the writer does, whatever the engine makes of it
+            self.counts[Outcome.QUARANTINED] -= 1
+            self.engine.admitted(again.admission, offset=record.offset, at=record.at)
 
     def _sources(self, record: Record) -> None:
         try:

@@ -50,7 +50,9 @@ stated AS (
         WHEN settled.final THEN 'failed' ELSE 'waiting' END AS derived
     FROM pages LEFT JOIN settled ON settled.page = pages.id WHERE shard = %(shard)s)
 SELECT (SELECT count(*) FROM batches WHERE shard = %(shard)s) AS batched,
-    (SELECT count(*) FROM quarantine WHERE shard = %(shard)s) AS quarantine,
+    (SELECT count(*) FROM quarantine WHERE shard = %(shard)s
+        AND (redrive IS NULL OR redrive IN ('waiting', 'carried')))
+        + COALESCE((SELECT dropped FROM quarantine_dropped WHERE shard = %(shard)s), 0) AS quarantine,
     (SELECT count(DISTINCT alert) FROM transitions WHERE shard = %(shard)s AND after = 'firing') AS opened,
     (SELECT count(*) FROM stated) AS pages,
     (SELECT COALESCE(sum(accepted), 0)::bigint FROM settled) AS accepted,

@@ -23,9 +23,11 @@ from ingest.errors import Unavailable
 from ingest.journal import Entry, Stream
 from ingest.message import Kind, encode
 from ingest.patience import Patience
+from ingest.quarantine import mark_carried, waiting_redrives
 
 POLL_SECONDS = 0.5
 ACTS_A_PASS = 500
+REDRIVES_A_PASS = 500
 CHANGES_A_PASS = 20  #: an inventory change may be large
 
 log = structlog.get_logger()
@@ -78,8 +80,9 @@ class Relay:
     def turn(self, connection: Connection[TupleRow]) -> int:
         """Carry what waits, a bounded piece of it; how many. One shard's trouble does not keep the others waiting."""
         moved, trouble = 0, None
-        passes = [partial(self._acts, connection, shard) for shard in self._journals]
-        for carry in (*passes, partial(self._inventory, connection)):
+        acts = [partial(self._acts, connection, shard) for shard in self._journals]
+        redrives = [partial(self._redrives, connection, shard) for shard in self._journals]
+        for carry in (*acts, partial(self._inventory, connection), *redrives):
             try:
                 moved += carry()
             except Unavailable as error:
@@ -102,6 +105,16 @@ class Relay:
                     store.refuse_act(connection, each.id, each.problem)
         metrics.RELAYED.labels("act").inc(len(sound))
         metrics.RELAYED.labels("act_refused").inc(len(waiting) - len(sound))
+        return len(waiting)
+
+    def _redrives(self, connection: Connection[TupleRow], shard: str) -> int:
+        """Messages that somebody wants judged once more; one carried twice moves in the books once."""
+        with connection.transaction():
+            waiting = waiting_redrives(connection, shard, REDRIVES_A_PASS)
+            if waiting:
+                self._journals[shard].messages.append([entry for _, entry in waiting], now=self._now())
+                mark_carried(connection, shard, [offset for offset, _ in waiting])
+        metrics.RELAYED.labels("redrive").inc(len(waiting))
         return len(waiting)
 
     def _inventory(self, connection: Connection[TupleRow]) -> int:

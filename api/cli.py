@@ -10,9 +10,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from api.commands.people_words import add_people_commands
 from ingest.errors import EmberwatchError
+
+if TYPE_CHECKING:
+    from ingest.quarantine import Wanted
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -91,6 +95,7 @@ def build_parser() -> Parser:
     _running(commands)
     _looking(commands)
     _books(commands)
+    add_people_commands(commands)
     return parser
 
 
@@ -251,9 +256,22 @@ notified + suppressed + pending; deliveries created = accepted + failed + waitin
     listing = quarantine.add(
         "list", "the newest, with their reasons", "List what could not be admitted, newest first.", _quarantine_list
     )
-    listing.add_argument("--reason", metavar="R", help="only of this reason")
-    listing.add_argument("--shard", metavar="S", help="only of this shard")
+    listing.add_argument(
+        "--by-device", action="store_true", help="a line a device and reason: first and last seen, count"
+    )
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (default 50)")
+    replay = quarantine.add(
+        "replay",
+        "judge them once more, after what was wrong was put right",
+        """Ask for messages in quarantine to be judged once more, oldest first. They keep their time; a fire in them is
+told as late. Those of devices that an inventory import registers are driven again without being asked for.""",
+        _quarantine_replay,
+    )
+    replay.add_argument("--limit", type=_positive, default=10_000, metavar="N", help="at most so many (default 10000)")
+    for chosen in (listing, replay):
+        for name in ("reason", "shard", "site", "device"):
+            chosen.add_argument(f"--{name}", metavar=name[0].upper(), help=f"only of this {name}")
+        chosen.add_argument("--offset", type=int, metavar="N", help="only the one at this offset of its shard")
 
 
 # Each command imports what it needs when it is called, so that `--help` and `decode` answer at once.
@@ -361,7 +379,25 @@ def _alerts_export(arguments: argparse.Namespace) -> int:
 def _quarantine_list(arguments: argparse.Namespace) -> int:
     from api.commands.store import quarantine_list
 
-    return quarantine_list(reason=arguments.reason, shard=arguments.shard, limit=arguments.limit)
+    return quarantine_list(_wanted(arguments), by_device=arguments.by_device, limit=arguments.limit)
+
+
+def _quarantine_replay(arguments: argparse.Namespace) -> int:
+    from api.commands.store import quarantine_replay
+
+    return quarantine_replay(_wanted(arguments), limit=arguments.limit)
+
+
+def _wanted(arguments: argparse.Namespace) -> Wanted:
+    from ingest.quarantine import Wanted
+
+    return Wanted(
+        reason=arguments.reason,
+        shard=arguments.shard,
+        site=arguments.site,
+        device=arguments.device,
+        offset=arguments.offset,
+    )
 
 
 def _positive(text: str) -> int:

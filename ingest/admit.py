@@ -62,6 +62,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     duplicates: int = 0  #: readings of this message that were there before
     reason: Reason | None = None
     detail: str = ""
+    site: str = ""  #: of a quarantined message, as far as it is known
+    device: str = ""
     suspicion: Suspicion | None = None
 
 
@@ -90,6 +92,7 @@ class Memory:
         self.inventory = inventory or Inventory()  #: changed by enrolment, in both readers alike
         self.prints = Prints()
         self.clocks = Clocks()
+        self.redriven: dict[int, None] = {}  #: offsets of messages that left the quarantine, see ingest.redrive
         self._codec_memories: dict[str, CodecMemory] = {}
         self.apply_sources(sources)
 
@@ -129,6 +132,7 @@ class Memory:
                 last=b"".join(last.values()),
                 wrong_of=list(self.clocks.wrong),
                 wrong=list(self.clocks.wrong.values()),
+                redriven=list(self.redriven),
                 codecs=self._codec_memories,
             )
         )
@@ -143,6 +147,7 @@ class Memory:
         memory.prints.old = dict.fromkeys(_cut(dump.old))
         memory.prints.last = dict(zip(dump.last_of, _cut(dump.last), strict=True))
         memory.clocks.wrong = dict(zip(dump.wrong_of, dump.wrong, strict=True))
+        memory.redriven = dict.fromkeys(dump.redriven)
         memory._codec_memories = dump.codecs
         memory.apply_sources(dump.sources)
         return memory
@@ -158,6 +163,7 @@ class _Dump(msgspec.Struct, frozen=True, kw_only=True):
     wrong_of: list[Key]
     wrong: list[WrongClock]
     codecs: dict[str, CodecMemory]
+    redriven: list[int] = []
 
 
 _encode_dump = msgspec.msgpack.Encoder().encode
@@ -201,12 +207,12 @@ _ONE_DUPLICATE = Admission(outcome=Outcome.DUPLICATE, duplicates=1)
 
 
 def _set_aside(reason: Reason, detail: str, message: Message, payload: bytes, source: Source | None) -> Admission:
+    site, device = place(message, source)
     sign = sign_in_bytes(message, payload, source)
-    suspicion = None
-    if sign is not None:
-        site, device = place(message, source)
-        suspicion = Suspicion(site=site, device=device, why=f"{reason}: {sign}")
-    return Admission(outcome=Outcome.QUARANTINED, reason=reason, detail=detail, suspicion=suspicion)
+    suspicion = Suspicion(site=site, device=device, why=f"{reason}: {sign}") if sign is not None else None
+    return Admission(
+        outcome=Outcome.QUARANTINED, reason=reason, detail=detail, site=site, device=device, suspicion=suspicion
+    )
 
 
 class _Arrival:
@@ -322,6 +328,8 @@ def _verdict(readings: list[Reading], duplicates: int, refusals: list[_Refusal])
         duplicates=duplicates,
         reason=refusals[0].reason if refused_whole else None,
         detail=detail,
+        site=(refusals[0].item.site or "") if refused_whole else "",
+        device=refusals[0].item.device if refused_whole else "",
         suspicion=_suspicion(refusals),
     )
 

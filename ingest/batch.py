@@ -19,6 +19,7 @@ from ingest.journal import Record
 from ingest.message import MESSAGE, EngineError, Kind
 from ingest.quarantine import Aside
 from ingest.readings import Reading
+from ingest.redrive import Again, judge_again
 from ingest.sources_file import parse_sources
 from ingest.store import Change, DeviceKey
 
@@ -97,19 +98,21 @@ class Batch:
         self.counts: Counter[str] = Counter()
         self.deltas: list[InventoryDelta] = []
         self.errors: list[EngineError] = []
+        self.redriven: list[Again] = []
 
     def take(self, records: Sequence[Record], memory: Memory, states: States) -> None:
         """Admit these records in order; changes `memory` and `states`. The writer's hot loop."""
         stored = len(self.items)
         for record in records:
             if record.kind != MESSAGE:
-                self._control(record, memory)
+                self._control(record, memory, states)
                 continue
             try:
                 admission = admit(record, memory)
             except Exception as error:  # a bug in a codec must not stop a shard; the evaluator does the same
                 log.exception("record set aside", offset=record.offset)
-                self._aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
+                self.counts[Outcome.QUARANTINED] += 1
+                self.asides.append(Aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}"))
                 continue
             if admission.outcome is not _STORED:
                 self._not_stored(record, admission)
@@ -133,15 +136,28 @@ class Batch:
 
     def _not_stored(self, record: Record, admission: Admission) -> None:
         if admission.outcome is Outcome.QUARANTINED:
-            self._aside(record, admission.reason or Reason.UNDECODABLE, admission.detail)
+            self.counts[Outcome.QUARANTINED] += 1
+            self.asides.append(Aside.of(record, admission))
         else:
             self.counts[admission.outcome.value] += 1
 
-    def _aside(self, record: Record, reason: Reason, detail: str) -> None:
-        self.counts[Outcome.QUARANTINED] += 1
-        self.asides.append(Aside(record, reason, detail))
+    def _redrive(self, record: Record, memory: Memory, states: States) -> None:
+        try:
+            again = judge_again(record, memory)
+        except Exception:  # as in the evaluator, a bug in a codec stops no shard; the message stays where it is
+            log.exception("not driven again", offset=record.offset)
+            return
+        if again is None:
+            return
+        self.redriven.append(again)
+        outcome, readings = again.admission.outcome, again.admission.readings
+        if outcome is _STORED:  # counted with the other items
+            self.items.append(Item(again.record, readings, states.changes(readings)))
+        elif outcome is not Outcome.QUARANTINED:
+            self.counts[outcome.value] += 1
+        self.counts[Outcome.QUARANTINED] -= outcome is not Outcome.QUARANTINED
 
-    def _control(self, record: Record, memory: Memory) -> None:
+    def _control(self, record: Record, memory: Memory, states: States) -> None:
         """Control records change what later messages come to; a broken one changes nothing, as in the evaluator."""
         try:
             if record.kind == Kind.INVENTORY:
@@ -152,6 +168,8 @@ class Batch:
                 memory.apply_sources(parse_sources(record.value.decode(), "sources in the log"))
             elif record.kind == Kind.ENGINE_ERROR:
                 self.errors.append(_engine_error(record.value))
+            elif record.kind == Kind.REDRIVE:
+                self._redrive(record, memory, states)
         except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
             log.error("control record not taken over", offset=record.offset, kind=record.kind, error=str(error))
 
@@ -197,6 +215,7 @@ def write_batch(
     elif batch.items:
         writing.keys.update(_copy(connection, batch.items, known, number))
     quarantine.put_aside(connection, shard=shard, batch=number, asides=[*batch.asides, *writing.refused])
+    quarantine.settle(connection, shard=shard, redriven=batch.redriven, refused=writing.refused)
     for error in batch.errors:
         _set_aside_later(connection, shard, number, error, reported, writing.counts)
     if number:

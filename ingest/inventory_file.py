@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from ingest.errors import ConfigError, OperatorError
 from ingest.inventory import Area, Centre, Device, DeviceClass, InventoryDelta, Site
 from ingest.inventory_store import load_inventory, queue_changes, upsert_inventory
+from ingest.quarantine import request_for_devices
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -337,6 +338,7 @@ def import_inventory(connection: Connection, delta: InventoryDelta) -> Inventory
         fresh = difference(delta, export_inventory(connection))
         upsert_inventory(connection, fresh)
         queue_changes(connection, fresh)
+        request_for_devices(connection, [device.id for device in fresh.devices])
     return fresh
 
 

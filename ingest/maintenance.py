@@ -17,6 +17,7 @@ import structlog
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from ingest import quarantine
 from ingest.errors import Unavailable
 from ingest.journal import Journal
 from ingest.metrics import MAINTENANCE_FAILED
@@ -32,7 +33,9 @@ GRACE = timedelta(minutes=5)
 ROLL_SECONDS = 20.0
 ROLL_BATCHES = 500
 LOCK_TIMEOUT = "2s"
-STEPS = ("trim", "reach", "partitions", "rollup", "retention")
+#: What could not be admitted is kept this long; what left the quarantine is kept to look at for a day.
+QUARANTINE_DAYS = 90
+STEPS = ("trim", "reach", "quarantine", "partitions", "rollup", "retention")
 
 log = structlog.get_logger()
 
@@ -61,6 +64,7 @@ class Maintenance:
         self._step("trim", self._trim)
         if not self._step("reach", self._reach) or stop.is_set():
             return
+        self._step("quarantine", lambda: self._drop_quarantined(moment))
         self._step("partitions", lambda: self._on_plain(lambda c: make_partitions(c, moment.date()), stop))
         self._step("rollup", lambda: self._on_plain(lambda c: roll_up(c, moment, stop), stop))
         self._step("retention", lambda: self._on_plain(lambda c: drop_old(c, moment), stop))
@@ -87,6 +91,14 @@ class Maintenance:
     def _reach(self) -> None:
         with self._pool.connection(timeout=1.0):
             pass
+
+    def _drop_quarantined(self, moment: datetime) -> None:
+        with self._pool.connection(timeout=1.0) as connection:
+            quarantine.drop_old(
+                connection,
+                before=moment - timedelta(days=QUARANTINE_DAYS),
+                settled_before=moment - timedelta(days=1),
+            )
 
     def _on_plain(self, work: Callable[[Connection], object], stop: threading.Event) -> None:
         """Only plain PostgreSQL needs us: TimescaleDB has jobs of its own."""

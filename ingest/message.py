@@ -24,6 +24,7 @@ class Kind(IntEnum):
     TEAMS = 6  #: teams.yaml from here on: value is the YAML text
     SOURCES = 7  #: sources.yaml from here on: value is the YAML text
     ENGINE_ERROR = 8  #: a record of this stream was set aside: EngineError
+    REDRIVE = 9  #: a message out of quarantine, to be judged once more: Redrive; its payload is the value
     # the decisions stream
     TRANSITION = 32  #: alerts.alert.Transition
     INCIDENT = 33  #: alerts.incident.IncidentChange
@@ -111,6 +112,14 @@ class EngineError(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     error: str
     deadly: bool = False
+
+
+class Redrive(msgspec.Struct, frozen=True, kw_only=True):
+    """The headers of a quarantined message, with the offset and log time (µs) at which it came."""
+
+    offset: int
+    at: int
+    message: Message
 
 
 _encode = msgspec.msgpack.Encoder().encode

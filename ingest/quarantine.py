@@ -1,23 +1,29 @@
-"""Quarantine: what could not be admitted, kept whole with its reason, to look at and (later) to drive again."""
+"""Quarantine: what could not be admitted, kept whole with its reason, to look at and to drive again."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
-from ingest.admit import Reason
+from ingest.admit import Admission, Reason
 from ingest.errors import EmberwatchError
-from ingest.journal import Record
+from ingest.journal import Entry, Record
 from ingest.message import Message, decode_message
 from ingest.readings import to_datetime
+from ingest.redrive import REASONS, Again, entry
 
 Connection = psycopg.Connection[TupleRow]
 _DETAIL = 2_000  #: characters kept of a detail
+
+
+#: The rows that still are in quarantine; the others left it and are kept for a while, to look at.
+STILL_ASIDE = "(redrive IS NULL OR redrive IN ('waiting', 'carried'))"
 
 
 class Aside(NamedTuple):
@@ -26,6 +32,14 @@ class Aside(NamedTuple):
     record: Record
     reason: Reason
     detail: str
+    site: str = ""  #: as far as they are known
+    device: str = ""
+
+    @classmethod
+    def of(cls, record: Record, admission: Admission) -> Aside:
+        """What admit set aside."""
+        reason = admission.reason or Reason.UNDECODABLE
+        return cls(record, reason, admission.detail, admission.site, admission.device)
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +53,30 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, object]
     reason: str
     detail: str
+    site: str
+    device: str
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of one device set aside for one reason; times in µs."""
+
+    reason: str
+    site: str
+    device: str
+    count: int
+    first_seen: int
+    last_seen: int
+    detail: str  #: of the newest
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows are meant; None = any."""
+
+    reason: str | None = None
+    shard: str | None = None
+    site: str | None = None
+    device: str | None = None
+    offset: int | None = None
 
 
 class Listing(NamedTuple):
@@ -62,8 +100,9 @@ def put_aside(connection: Connection, *, shard: str, batch: int, asides: Sequenc
     rows = [_row(shard, batch, aside) for aside in asides]
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO quarantine (shard, log_offset, received_at, topic, payload, headers, reason, detail, batch)"
-            " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s) ON CONFLICT DO NOTHING",
+            "INSERT INTO quarantine"
+            " (shard, log_offset, received_at, topic, payload, headers, reason, detail, site, device, batch)"
+            " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             rows,
         )
 
@@ -86,8 +125,28 @@ def _row(shard: str, batch: int, aside: Aside) -> tuple[object, ...]:
         json.dumps(headers),
         aside.reason,
         readable(aside.detail[:_DETAIL]),
+        readable(aside.site),
+        readable(aside.device),
         batch,
     )
+
+
+def settle(connection: Connection, *, shard: str, redriven: Sequence[Again], refused: Sequence[Aside]) -> None:
+    """What became of messages that were driven again; those that stay rest under their reason of today."""
+    if not redriven:
+        return
+    again = {one.record.offset: one for one in redriven}
+    stay = {at: Aside.of(one.record, one.admission) for at, one in again.items() if one.admission.reason is not None}
+    stay |= {aside.record.offset: aside for aside in refused if aside.record.offset in again}
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE quarantine SET redrive = NULL, reason = %s, detail = %s WHERE shard = %s AND log_offset = %s",
+            [(aside.reason, readable(aside.detail[:_DETAIL]), shard, at) for at, aside in stay.items()],
+        )
+        cursor.executemany(
+            "UPDATE quarantine SET redrive = %s WHERE shard = %s AND log_offset = %s",
+            [(one.admission.outcome, shard, at) for at, one in again.items() if at not in stay],
+        )
 
 
 def is_aside(connection: Connection, *, shard: str, offset: int) -> bool:
@@ -96,20 +155,25 @@ def is_aside(connection: Connection, *, shard: str, offset: int) -> bool:
     return row is not None
 
 
-def list_quarantine(
-    connection: Connection, *, reason: str | None = None, shard: str | None = None, limit: int = 50
-) -> Listing:
-    """The newest rows, of one reason or shard where named, and the counts by reason under the same filter."""
-    where = (
-        " WHERE (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(shard)s::text IS NULL OR shard = %(shard)s)"
-    )
-    values = {"reason": reason, "shard": shard, "limit": limit}
+_COLUMNS = {"reason": "reason", "shard": "shard", "site": "site", "device": "device", "offset": "log_offset"}
+
+
+def _where(wanted: Wanted) -> str:
     known = {member.value for member in Reason}
-    if reason is not None and reason not in known:
-        raise EmberwatchError(f"{reason!r} is no reason; give one of {', '.join(sorted(known))}")
+    if wanted.reason is not None and wanted.reason not in known:
+        raise EmberwatchError(f"{wanted.reason!r} is no reason; give one of {', '.join(sorted(known))}")
+    stated = [name for name, value in msgspec.structs.asdict(wanted).items() if value is not None]
+    return " AND ".join([STILL_ASIDE, *(f"{_COLUMNS[name]} = %({name})s" for name in stated)])
+
+
+def list_quarantine(connection: Connection, wanted: Wanted = Wanted(), *, limit: int = 50) -> Listing:  # noqa: B008 frozen
+    """The newest rows that are meant, and the counts by reason of all of them."""
+    where = f" WHERE {_where(wanted)}"
+    values = {**msgspec.structs.asdict(wanted), "limit": limit}
     rows = connection.execute(
         "SELECT shard, log_offset, (extract(epoch FROM received_at) * 1000000)::bigint, topic, payload, headers,"
-        f" reason, detail FROM quarantine{where} ORDER BY received_at DESC, log_offset DESC LIMIT %(limit)s".encode(),
+        f" reason, detail, site, device FROM quarantine{where}"
+        " ORDER BY received_at DESC, log_offset DESC LIMIT %(limit)s".encode(),
         values,
     ).fetchall()
     counts = connection.execute(
@@ -117,3 +181,76 @@ def list_quarantine(
     ).fetchall()
     fields = Quarantined.__struct_fields__
     return Listing([Quarantined(**dict(zip(fields, row, strict=True))) for row in rows], dict(counts))
+
+
+def group_quarantine(connection: Connection, wanted: Wanted = Wanted(), *, limit: int = 50) -> list[Group]:  # noqa: B008 frozen
+    """The same rows, one line a device and reason, the most recent first."""
+    rows = connection.execute(
+        "SELECT reason, site, device, count(*), (extract(epoch FROM min(received_at)) * 1000000)::bigint,"
+        " (extract(epoch FROM max(received_at)) * 1000000)::bigint AS last_seen,"
+        " (array_agg(detail ORDER BY received_at DESC))[1]"
+        f" FROM quarantine WHERE {_where(wanted)} GROUP BY 1, 2, 3 ORDER BY last_seen DESC LIMIT %(limit)s".encode(),
+        {**msgspec.structs.asdict(wanted), "limit": limit},
+    ).fetchall()
+    return [Group(**dict(zip(Group.__struct_fields__, row, strict=True))) for row in rows]
+
+
+def request_redrive(connection: Connection, wanted: Wanted, *, limit: int) -> int:
+    """Ask for the oldest of these messages to be judged once more; how many. The relay carries them into the log."""
+    values = {**msgspec.structs.asdict(wanted), "limit": limit, "reasons": list(REASONS)}
+    done = connection.execute(
+        "UPDATE quarantine SET redrive = 'waiting' WHERE (shard, log_offset) IN (SELECT shard, log_offset"
+        f" FROM quarantine WHERE {_where(wanted)} AND redrive IS NULL AND reason = ANY(%(reasons)s)"
+        " ORDER BY received_at, log_offset LIMIT %(limit)s)".encode(),
+        values,
+    )
+    return done.rowcount
+
+
+def request_for_devices(connection: Connection, devices: Sequence[str]) -> int:
+    """Ask for what was set aside because these devices were not registered, or at another site; how many."""
+    done = connection.execute(
+        "UPDATE quarantine SET redrive = 'waiting' WHERE redrive IS NULL AND device = ANY(%s) AND reason = ANY(%s)",
+        (list(devices), [Reason.UNKNOWN_DEVICE, Reason.WRONG_SITE]),
+    )
+    return done.rowcount
+
+
+def waiting_redrives(connection: Connection, shard: str, limit: int) -> list[tuple[int, Entry]]:
+    """What is to be driven again, oldest first, locked: (offset, record for the log).
+
+    Nothing while an inventory change is on its way: a message must not overtake the registration of its device.
+    """
+    rows = connection.execute(
+        "SELECT log_offset, (extract(epoch FROM received_at) * 1000000)::bigint, topic, payload, headers"
+        " FROM quarantine WHERE shard = %s AND redrive = 'waiting'"
+        " AND NOT EXISTS (SELECT FROM inventory_changes WHERE relayed_at IS NULL)"
+        " ORDER BY log_offset LIMIT %s FOR UPDATE SKIP LOCKED",
+        (shard, limit),
+    ).fetchall()
+    return [
+        (offset, entry(Message(topic=topic, **headers), bytes(payload), offset=offset, at=at))
+        for offset, at, topic, payload, headers in rows
+    ]
+
+
+def mark_carried(connection: Connection, shard: str, offsets: Sequence[int]) -> None:
+    """These are in the log; the writer says what became of them."""
+    connection.execute(
+        "UPDATE quarantine SET redrive = 'carried' WHERE shard = %s AND log_offset = ANY(%s) AND redrive = 'waiting'",
+        (shard, list(offsets)),
+    )
+
+
+def drop_old(connection: Connection, *, before: datetime, settled_before: datetime, limit: int = 10_000) -> int:
+    """Forget rows received before these times, those that left the quarantine sooner; how many. The books know them."""
+    done = connection.execute(
+        "WITH old AS (DELETE FROM quarantine WHERE (shard, log_offset) IN (SELECT shard, log_offset FROM quarantine"
+        f" WHERE received_at < %(before)s OR (received_at < %(settled)s AND NOT {STILL_ASIDE}) LIMIT %(limit)s)"
+        " RETURNING shard, redrive), dropped AS (INSERT INTO quarantine_dropped"
+        f" SELECT shard, count(*) FROM old WHERE {STILL_ASIDE} GROUP BY shard"
+        " ON CONFLICT (shard) DO UPDATE SET dropped = quarantine_dropped.dropped + excluded.dropped)"
+        " SELECT count(*) FROM old".encode(),
+        {"before": before, "settled": settled_before, "limit": limit},
+    ).fetchone()
+    return int(done[0]) if done else 0

@@ -23,8 +23,9 @@ from ingest.inventory_file import export_inventory, import_inventory, parse_inve
 from ingest.journal_export import export_journal
 from ingest.journal_sqlite import SqliteJournal, shards_of
 from ingest.message import Kind
-from ingest.quarantine import Quarantined, list_quarantine
+from ingest.quarantine import Group, Quarantined, Wanted, group_quarantine, list_quarantine, request_redrive
 from ingest.readings import iso
+from ingest.redrive import REASONS
 from ingest.settings import Settings, load_settings
 from ingest.sources import Clock
 from ingest.sources_file import parse_sources
@@ -135,16 +136,34 @@ def alerts_export(out: Path | None) -> int:
     return 0
 
 
-def quarantine_list(*, reason: str | None, shard: str | None, limit: int) -> int:
+def quarantine_list(wanted: Wanted, *, by_device: bool, limit: int) -> int:
     """`emberwatch quarantine list`."""
     with connection(load_settings()) as opened:
-        listing = list_quarantine(opened, reason=reason, shard=shard, limit=limit)
+        listing = list_quarantine(opened, wanted, limit=0 if by_device else limit)
+        groups = group_quarantine(opened, wanted, limit=limit) if by_device else []
     for row in listing.rows:
         print(_quarantine_line(row))
+    for group in groups:
+        print(_group_line(group))
     total = sum(listing.counts.values())
     by_reason = ", ".join(f"{name} {count}" for name, count in sorted(listing.counts.items()))
     print(f"{total} in quarantine{': ' if by_reason else ''}{by_reason}")
     return 0
+
+
+def quarantine_replay(wanted: Wanted, *, limit: int) -> int:
+    """`emberwatch quarantine replay`."""
+    with connection(load_settings()) as opened:
+        asked = request_redrive(opened, wanted, limit=limit)
+    reasons = ", ".join(REASONS)
+    print(f"{asked} will be judged once more by the running roles ({reasons}); `quarantine list` shows what stays")
+    return 0
+
+
+def _group_line(group: Group) -> str:
+    who = f"{group.site or '?'}/{group.device or '?'}"
+    seen = f"{iso(group.first_seen)} to {iso(group.last_seen)}"
+    return f"{group.count:>7} {group.reason} {who}, {seen}: {' '.join(group.detail.split())}"
 
 
 def _quarantine_line(row: Quarantined) -> str:

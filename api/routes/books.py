@@ -13,6 +13,7 @@ from api.doors import Database, Here
 from api.paging import Key, at, read_page
 from api.parameters import QuarantineListing
 from api.shapes import Items, QuarantineShape
+from ingest.quarantine import STILL_ASIDE
 
 router = APIRouter(tags=["the books"])
 
@@ -23,7 +24,7 @@ _QUARANTINE = """SELECT shard, log_offset, log_offset AS "offset", received_at, 
 @router.get("/quarantine")
 async def quarantine(database: Database, wanted: Annotated[QuarantineListing, Query()]) -> Items[QuarantineShape]:
     """What could not be admitted, newest first, whole and with its reason."""
-    conditions = ["shard = %(shard)s"] if wanted.shard is not None else []
+    conditions = [STILL_ASIDE, *(["shard = %(shard)s"] if wanted.shard is not None else [])]
     conditions += ["reason = %(reason)s"] if wanted.reason is not None else []
     page = await read_page(
         database,

@@ -15,7 +15,7 @@ from ingest.database import Pool, connect, open_pool
 from ingest.errors import EmberwatchError
 from ingest.maintenance import STEPS, Maintenance, cancelled_by, make_partitions
 from ingest.metrics import MAINTENANCE_FAILED
-from ingest.quarantine import list_quarantine
+from ingest.quarantine import Wanted, list_quarantine
 from ingest.readings import from_datetime
 from tests.support.writing import ENROLLING, Log, books, execute, write_all
 
@@ -242,8 +242,8 @@ def test_the_quarantine_is_listed_newest_first_with_counts_by_reason(database: s
         assert [row.payload for row in listing.rows] == [b"[", b'{"temperature":1}']
         assert listing.rows[1].headers["properties"] == {"k": "v"}
         assert listing.rows[0].received_at >= listing.rows[1].received_at
-        assert [row.payload for row in list_quarantine(connection, reason="undecodable").rows] == [b"[", b"{"]
-        assert list_quarantine(connection, shard="elsewhere").rows == []
+        assert [row.payload for row in list_quarantine(connection, Wanted(reason="undecodable")).rows] == [b"[", b"{"]
+        assert list_quarantine(connection, Wanted(shard="elsewhere")).rows == []
         with pytest.raises(EmberwatchError, match="'odd' is no reason"):
-            list_quarantine(connection, reason="odd")
+            list_quarantine(connection, Wanted(reason="odd"))
     log.close()
