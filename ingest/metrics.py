@@ -143,3 +143,61 @@ class WriterMetrics:
 
     def retried(self) -> None:
         self._retries.inc()
+
+
+# GB/T 26875.3 server
+GB26875_FRAMES = Counter(
+    "emberwatch_ingest_gb26875_frames_total", "Frames of fire panels' transmitters, by what became of them", ["outcome"]
+)
+GB26875_GARBAGE = Counter("emberwatch_ingest_gb26875_garbage_bytes_total", "Bytes that were no frame's")
+GB26875_LINKS = Gauge("emberwatch_ingest_gb26875_links", "Transmitters that speak with us", ["transport"])
+GB26875_CLOSED = Counter("emberwatch_ingest_gb26875_closed_total", "Links that ended, by reason", ["why"])
+GB26875_COMMANDS = Counter(
+    "emberwatch_ingest_gb26875_commands_total",
+    "Commands to transmitters, by what became of them",
+    ["command", "outcome"],
+)
+
+
+class Gb26875Metrics:
+    """The GB/T 26875.3 server's metrics, with every label value made; `received` counts what it appends."""
+
+    def __init__(
+        self, *, shard: str, source: str, outcomes: Sequence[str], whys: Sequence[str], commands: Sequence[str]
+    ) -> None:
+        self._received = RECEIVED.labels(shard, source)
+        self._bytes = RECEIVED_BYTES.labels(shard)
+        self._refused = APPEND_REFUSED.labels(shard)
+        self._frames = {outcome: GB26875_FRAMES.labels(outcome) for outcome in outcomes}
+        self._closed = {why: GB26875_CLOSED.labels(why) for why in whys}
+        self._links = {transport: GB26875_LINKS.labels(transport) for transport in ("tcp", "udp")}
+        self._commands = {
+            (command, outcome): GB26875_COMMANDS.labels(command, outcome)
+            for command in commands
+            for outcome in ("sent", "confirmed", "unanswered")
+        }
+
+    def appended(self, count: int, size: int) -> None:
+        """Frames that are on disk, and the bytes of their records."""
+        self._received.inc(count)
+        self._bytes.inc(size)
+
+    def refused(self) -> None:
+        """The log did not take an append."""
+        self._refused.inc()
+
+    def frame(self, outcome: str) -> None:
+        self._frames[outcome].inc()
+
+    def garbage(self, size: int) -> None:
+        GB26875_GARBAGE.inc(size)
+
+    def links(self, *, tcp: int, udp: int) -> None:
+        self._links["tcp"].set(tcp)
+        self._links["udp"].set(udp)
+
+    def closed(self, why: str) -> None:
+        self._closed[why].inc()
+
+    def command(self, command: str, outcome: str) -> None:
+        self._commands[command, outcome].inc()
