@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from ingest.errors import Undecodable
 from ingest.message import Message
 from ingest.readings import Observation
 
@@ -34,6 +35,14 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     observations: tuple[Observation, ...] = ()
     requests: tuple[Request, ...] = ()
+
+
+class UndecodableYet(Undecodable):
+    """Cannot be understood now; what is asked for in `requests` would make it, and its like, understood later."""
+
+    def __init__(self, reason: str, requests: tuple[Request, ...]) -> None:
+        super().__init__(reason)
+        self.requests = requests
 
 
 class Decode(Protocol):
