@@ -31,6 +31,7 @@ _WORDS = {
 }
 _TESTING = frozenset({"test", "tested", "testing", "self-test", "selftest", "simulated"})
 _LONGEST_WORD = 32
+_KINDS = (bool, float, str)
 #: Different keys in one message; looking one up takes microseconds.
 KEY_LIMIT = 1_000
 #: What drivers write when a probe is missing or broken: all bits set, a DS18B20 that does not answer …
@@ -116,7 +117,7 @@ def note(
         value = _WORDS[word] if word in _WORDS and (what.state or what.either) else _number(word, path)
     elif type(value) is int:
         value = quantity(value, path)
-    found = reported(what, value) if isinstance(value, bool | float | str) else None
+    found = reported(what, value) if isinstance(value, _KINDS) else None
     if found is None:
         if _of_fire(what) or what.mapped:
             raise Undecodable(f"{path}: {shown(value)} is no {what.name}; true or false, or a number would be")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.free_keys import note
-from ingest.codecs.homie_memory import forget, known_of, learn, tree_of
+from ingest.codecs.homie_memory import forget, kept_text, known_of, learn, tree_of
 from ingest.codecs.homie_names import meaning_of
 from ingest.codecs.json_text import shown
 from ingest.codecs.naming import placed
@@ -96,7 +96,7 @@ def _property(
 ) -> Decoded:
     if not payload:
         return _NOTHING
-    stored = known_of(memory, prefix).properties.get(f"{node}/{id_}", "")
+    stored = kept_text(memory, prefix, f"{node}/{id_}")
     what = meaning_of(node, id_, stored, tuple(source.fields.items()))
     if what is None:
         return _NOTHING

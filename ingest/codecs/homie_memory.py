@@ -23,8 +23,7 @@ DEVICE_LIMIT = 5_000
 #: Properties kept of one device; a head has a handful.
 PROPERTY_LIMIT = 32
 #: Properties of one description looked at; looking one up takes microseconds.
-_LOOKED_AT = 1_000
-_LONGEST_PATH = 80
+_LOOKED_AT = 500
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +63,13 @@ def known_of(memory: CodecMemory, prefix: str) -> Known:
     )
 
 
+def kept_text(memory: CodecMemory, prefix: str, path: str) -> str:
+    """What a device's description adds to the ids of this property."""
+    entry = memory.get(prefix)
+    properties = entry.get("p") if isinstance(entry, dict) else None
+    return properties.get(path, "") if properties else ""
+
+
 def learn(memory: CodecMemory, prefix: str, known: Known) -> None:
     """Remember a device, as the one heard of last."""
     if memory.pop(prefix, None) is None and len(memory) >= DEVICE_LIMIT:
@@ -86,9 +92,9 @@ def tree_of(memory: CodecMemory, root: str) -> list[tuple[str, Known]]:
 def _properties(body: dict[str, object], fields: Fields) -> dict[str, str]:
     kept: dict[str, str] = {}
     for node, id_, described in islice(_described(body.get("nodes")), _LOOKED_AT):
-        path = f"{node}/{id_}"
-        if len(path) <= _LONGEST_PATH and (text := kept_of(node, id_, described, fields)):
-            kept[path] = text
+        text = kept_of(node, id_, described, fields)
+        if text:
+            kept[f"{node}/{id_}"] = text
             if len(kept) == PROPERTY_LIMIT:
                 break
     return kept

@@ -7,10 +7,13 @@ between them; either may be empty.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ingest.codecs.usual_names import Fields, Meaning, meaning
 
 NOT_MEASURED = "!"
+#: Of a node's and a property's id together; longer ones are no sensor's.
+LONGEST_PATH = 80
 #: Property ids that say nothing of their own: the node's id says what it is.
 _GENERIC = frozenset({"value", "state", "status", "detected", "level", "degrees", "reading", "measurement"})
 #: `alarm/state` is a siren, not a detector.
@@ -23,6 +26,11 @@ _NUMBERS = frozenset({"integer", "float"})
 
 def meaning_of(node: str, id_: str, stored: str, fields: Fields) -> Meaning | None:
     """What a property's values are; None where they are nothing of ours."""
+    return _meaning_of(node, id_, stored, fields) if len(node) + len(id_) <= LONGEST_PATH else None
+
+
+@lru_cache(maxsize=2048)
+def _meaning_of(node: str, id_: str, stored: str, fields: Fields) -> Meaning | None:
     alias, _, unit = stored.rpartition("\t")
     unit = "" if stored == NOT_MEASURED else unit
     what = meaning(f"{node}/{id_}", unit, fields)
@@ -44,7 +52,9 @@ def kept_of(node: str, id_: str, body: Mapping[str, object], fields: Fields) -> 
     unit, label = body.get("unit"), body.get("name")
     unit = unit if type(unit) is str and len(unit) <= 16 and "\t" not in unit else ""
     alias = ""
-    usual = meaning_of(node, id_, f"\t{unit}", fields)
+    if len(node) + len(id_) > LONGEST_PATH:
+        return ""
+    usual = _meaning_of(node, id_, f"\t{unit}", fields)
     if usual is None and type(label) is str and len(label) <= 64 and "\t" not in label:
         usual = meaning(label, unit, fields) if label.strip().lower() not in _NO_SENSORS else None
         alias = label if usual is not None else ""

@@ -102,12 +102,13 @@ def _gateway(tree: object, topic: str, source: Source) -> Decoded:
     if type(tree.get("device")) is str and "data" in tree:
         return _NOTHING  # the platform's own update of a shared attribute, on the same topic
     site, _ = placed(source, topic, tree, _NOBODY)
+    _check_size(len(tree))
     reader = Reader(source)
     found: list[Observation] = []
     wrong: Undecodable | None = None
     for key, body in tree.items():
-        device = name(key, "$: a device's name")
-        more, error = _items(body, _Place(site, device, source.zone), reader, f"$[{shown(device)}]")
+        device = name(key, "$: a device's name")  # printable, so it can stand in a path
+        more, error = _items(body, _Place(site, device, source.zone), reader, f'$["{device}"]')
         found += more
         wrong = wrong or error
         _check_size(len(found))
