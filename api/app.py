@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from alerts.rulebook import Rulebook
 from alerts.teams import Teams
+from api import people_store
+from api.access import needs
 from api.auth import COOKIE, OPEN_PATHS, Doorkeeper
+from api.directory import Directory
 from api.doors import Doors
+from api.entrance import Entrance
+from api.failures import Failures
 from api.guard import Guard
 from api.live import Feed
+from api.people import Right
 from api.problems import MEDIA_TYPE, answer_problems
 from api.routes import acts, books, events, health, incidents, inventory, pages, readings
 from api.shapes import ProblemShape, RuleShape, TeamShape
+from api.tokens import Token
 from ingest.database import connect, open_async_pool, pending
 from ingest.errors import OperatorError, Unavailable
 
@@ -52,6 +59,7 @@ def create_app(
             database=pool,
             feed=feed,
             doorkeeper=doorkeeper,
+            entrance=entrance,
             now=now,
             teams=_team_shapes(teams),
             rules=_rule_shapes(rulebook),
@@ -60,11 +68,23 @@ def create_app(
             secure=public_url.startswith("https://"),
         )
         feed.start()
+        directory.start()
         yield
+        await directory.stop()
         await feed.stop()
         await pool.close()
 
+    async def load_tokens() -> dict[str, Token]:
+        async with doors_of(app).transaction() as connection:
+            return await people_store.live_tokens(connection)
+
+    async def note_use(used: Mapping[str, int]) -> None:
+        async with doors_of(app).transaction() as connection:
+            await people_store.note_use(connection, used)
+
     doorkeeper = Doorkeeper(token=token, key=key)
+    directory = Directory(load=load_tokens, note_use=note_use)
+    entrance = Entrance(doorkeeper=doorkeeper, directory=directory, failures=Failures())
     app = FastAPI(
         title="Emberwatch",
         version=version("emberwatch"),
@@ -74,14 +94,21 @@ def create_app(
         lifespan=lifespan,
         responses=_PROBLEMS,
     )
-    for module in (inventory, readings, incidents, acts, books, events):
-        app.include_router(module.router, prefix="/api/v1")
+    for module in (inventory, readings, incidents, books, events):
+        app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(needs(Right.READ))])
+    app.include_router(acts.router, prefix="/api/v1")  # each of its routes says what it needs
     app.include_router(health.router)
     app.include_router(pages.router)
     answer_problems(app)
-    app.add_middleware(Guard, doorkeeper=doorkeeper, now=now, public_url=public_url)
+    app.add_middleware(Guard, entrance=entrance, now=now, public_url=public_url)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
+
+
+def doors_of(app: FastAPI) -> Doors:
+    """What the running application's routes are handed."""
+    here: Doors = app.state.doors
+    return here
 
 
 def end_streams(app: FastAPI) -> None:
@@ -109,7 +136,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         "model": ProblemShape,
     }
     for status, what in (
-        (401, "no token"),
+        (401, "no token, or none that is good"),
+        (403, "the role or the scopes do not allow it"),
         (404, "no such thing"),
         (422, "a parameter or body that is wrong"),
         (503, "the database is away"),

@@ -1,4 +1,4 @@
-"""Who may come in: one token, as a bearer header or exchanged for a signed session cookie. Pure but for the file."""
+"""The owner's way in: one token kept in a file, as a bearer header or exchanged for a signed session cookie. Pure."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ class Doorkeeper:
 
     def lets_in(self, *, authorization: str, cookies: str, now: int) -> bool:
         """Whether these request headers carry the token or a session that has not run out."""
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() == "bearer":
+        if (given := bearer(authorization)) is not None:
             return self.knows(given)
         until, _, signature = _cookie(cookies).partition(".")
         signed = hmac.compare_digest(signature.encode(), self._sign(until).encode())
@@ -41,6 +40,12 @@ class Doorkeeper:
 
     def _sign(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def bearer(authorization: str) -> str | None:
+    """The token of an Authorization header, None when it is of another scheme."""
+    scheme, _, given = authorization.partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
 
 
 def _cookie(header: str) -> str:

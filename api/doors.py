@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
 from api.auth import Doorkeeper
+from api.entrance import Entrance
 from api.live import Feed
 from api.shapes import RuleShape, TeamShape
 
@@ -32,6 +33,7 @@ class Doors:
     database: Pool
     feed: Feed
     doorkeeper: Doorkeeper
+    entrance: Entrance
     now: Callable[[], int]
     teams: Sequence[TeamShape]
     rules: Sequence[RuleShape]

@@ -11,7 +11,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import OPEN_PATHS, Doorkeeper, same_origin
+from api.auth import OPEN_PATHS, same_origin
+from api.entrance import Entrance, Refusal
 from api.metrics import observe_request
 from api.problems import DATABASE_AWAY, database_away, internal_error, problem_response
 
@@ -33,8 +34,8 @@ _HEADERS = {
 class Guard:
     """Wraps the application; the one place that decides who is let in."""
 
-    def __init__(self, app: ASGIApp, *, doorkeeper: Doorkeeper, now: Callable[[], int], public_url: str) -> None:
-        self._app, self._doorkeeper, self._now = app, doorkeeper, now
+    def __init__(self, app: ASGIApp, *, entrance: Entrance, now: Callable[[], int], public_url: str) -> None:
+        self._app, self._entrance, self._now = app, entrance, now
         self._public_origin = public_url.rstrip("/")  # what browsers see of us behind a proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +62,7 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        refusal = self._refusal(request)
+        refusal = await self._refusal(request)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -80,26 +81,24 @@ class Guard:
             handler = database_away if isinstance(error, DATABASE_AWAY) else internal_error
             await handler(request, error)(scope, receive, send)
 
-    def _refusal(self, request: Request) -> Response | None:
+    async def _refusal(self, request: Request) -> Response | None:
+        """What keeps this request out. A request that is let in has its Caller in `request.state.caller`."""
         path = request.url.path
-        if path not in OPEN_PATHS and not self._known(request):
-            if path in _BROWSER_PAGES and "text/html" in request.headers.get("accept", ""):
-                return RedirectResponse("/login" if path == "/" else f"/login?next={quote(path)}", 303)
-            return problem_response(
-                401,
-                "a token is needed: send `Authorization: Bearer TOKEN`, or log in at /login",
-                instance=path,
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        if path not in OPEN_PATHS:
+            caller = await self._entrance.identify(request, self._now())
+            if isinstance(caller, Refusal):
+                return _refused(caller, request)
+            request.state.caller = caller
         origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
         ours = origin == self._public_origin or same_origin(origin, host)
         if request.method not in _SAFE_METHODS and not ours:
             return problem_response(403, f"a page of {origin} may not act here", instance=path)
         return None
 
-    def _known(self, request: Request) -> bool:
-        return self._doorkeeper.lets_in(
-            authorization=request.headers.get("authorization", ""),
-            cookies=request.headers.get("cookie", ""),
-            now=self._now(),
-        )
+
+def _refused(refusal: Refusal, request: Request) -> Response:
+    """The refusal as a problem, or for somebody in front of a browser the way to the log-in."""
+    path = request.url.path
+    if path in _BROWSER_PAGES and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/login" if path == "/" else f"/login?next={quote(path)}", 303)
+    return problem_response(refusal.status, refusal.detail, instance=path, headers=refusal.headers)

@@ -15,6 +15,8 @@ DURATION = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1, 3, 10),
 )
 ACTS = Counter("emberwatch_api_acts_total", "Human acts taken in", ["kind"])
+REFUSED = Counter("emberwatch_api_refused_total", "Requests whose sender was not let in", ["reason"])
+FORBIDDEN = Counter("emberwatch_api_forbidden_total", "Requests of known callers that lack the right or the centre")
 WATCHERS = Gauge("emberwatch_api_event_watchers", "Event streams open now")
 EVENTS = Counter("emberwatch_api_events_total", "Events read for the event streams")
 LAGGARDS = Counter("emberwatch_api_event_laggards_total", "Event streams closed because they read too slowly")

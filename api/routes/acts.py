@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from pydantic import StringConstraints
 
+from api.access import Known, needs, require_centre
 from api.doors import Database
 from api.metrics import ACTS
 from api.parameters import GivenAct, GivenClose, GivenComment
+from api.people import Caller, Right
 from api.problems import Problem
 from api.shapes import ActShape
 from ingest.message import ActKind
@@ -26,8 +28,7 @@ router = APIRouter(tags=["what people do"])
 CHANNEL = "emberwatch_acts"
 ACT_COLUMNS = "SELECT id, kind, author, at, incident, alert, comment, body, seen, state, refusal FROM acts"
 
-#: One token, so one name; named users come with accounts.
-AUTHOR = "operator"
+_READ, _ACT = [Depends(needs(Right.READ))], [Depends(needs(Right.ACT))]
 
 IdempotencyKey = Annotated[
     str | None,
@@ -42,9 +43,10 @@ _INSERT = """INSERT INTO acts (id, shard, kind, author, incident, alert, comment
     RETURNING id, kind, author, at, incident, alert, comment, body, seen, state, refusal"""
 
 
-@router.post("/incidents/{incident}/acknowledge", status_code=202)
+@router.post("/incidents/{incident}/acknowledge", status_code=202, dependencies=_ACT)
 async def acknowledge(
     database: Database,
+    caller: Known,
     incident: UUID,
     response: Response,
     given: GivenAct | None = None,
@@ -52,13 +54,16 @@ async def acknowledge(
     idempotency_key: IdempotencyKey = None,
 ) -> ActShape:
     """Somebody has it in hand."""
-    act = Drafted(kind=ActKind.ACKNOWLEDGE, incident=incident, given=given or GivenAct(), key=idempotency_key)
+    act = Drafted(
+        kind=ActKind.ACKNOWLEDGE, caller=caller, incident=incident, given=given or GivenAct(), key=idempotency_key
+    )
     return await _take(database, act, if_match, response)
 
 
-@router.post("/incidents/{incident}/comment", status_code=202)
+@router.post("/incidents/{incident}/comment", status_code=202, dependencies=_ACT)
 async def comment(
     database: Database,
+    caller: Known,
     incident: UUID,
     response: Response,
     given: GivenComment,
@@ -66,13 +71,14 @@ async def comment(
     idempotency_key: IdempotencyKey = None,
 ) -> ActShape:
     """A remark for the timeline."""
-    act = Drafted(kind=ActKind.COMMENT, incident=incident, given=given, key=idempotency_key)
+    act = Drafted(kind=ActKind.COMMENT, caller=caller, incident=incident, given=given, key=idempotency_key)
     return await _take(database, act, if_match, response)
 
 
-@router.post("/incidents/{incident}/close", status_code=202)
+@router.post("/incidents/{incident}/close", status_code=202, dependencies=_ACT)
 async def close(
     database: Database,
+    caller: Known,
     incident: UUID,
     response: Response,
     given: GivenClose,
@@ -80,24 +86,25 @@ async def close(
     idempotency_key: IdempotencyKey = None,
 ) -> ActShape:
     """The work is done: with a verdict, a cause and a closing summary."""
-    act = Drafted(kind=ActKind.CLOSE, incident=incident, given=given, key=idempotency_key)
+    act = Drafted(kind=ActKind.CLOSE, caller=caller, incident=incident, given=given, key=idempotency_key)
     return await _take(database, act, if_match, response)
 
 
-@router.post("/alerts/{alert}/reset", status_code=202)
+@router.post("/alerts/{alert}/reset", status_code=202, dependencies=_ACT)
 async def reset(
     database: Database,
+    caller: Known,
     alert: UUID,
     response: Response,
     given: GivenAct | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ActShape:
     """Un-latch one alert."""
-    act = Drafted(kind=ActKind.RESET, alert=alert, given=given or GivenAct(), key=idempotency_key)
+    act = Drafted(kind=ActKind.RESET, caller=caller, alert=alert, given=given or GivenAct(), key=idempotency_key)
     return await _take(database, act, None, response)
 
 
-@router.get("/acts/{act}")
+@router.get("/acts/{act}", dependencies=_READ)
 async def act(database: Database, act: UUID) -> ActShape:
     """One act and what became of it."""
     row = await (await database.execute(f"{ACT_COLUMNS} WHERE id = %s", (act,))).fetchone()
@@ -113,12 +120,13 @@ class Drafted:
         self,
         *,
         kind: ActKind,
+        caller: Caller,
         given: GivenAct,
         key: str | None,
         incident: UUID | None = None,
         alert: UUID | None = None,
     ) -> None:
-        self.kind, self.given, self.key = kind, given, key
+        self.kind, self.caller, self.given, self.key = kind, caller, given, key
         self.incident, self.alert = incident, alert
 
     def is_same(self, row: DictRow) -> bool:
@@ -126,6 +134,7 @@ class Drafted:
         seen = self.given.seen
         return bool(
             row["kind"] == word(self.kind)
+            and row["author"] == self.caller.author
             and (row["alert"] == self.alert if self.alert else row["incident"] == self.incident)
             and row["comment"] == self.given.comment
             and row["body"] == self.given.body()
@@ -173,10 +182,11 @@ def _answer(row: DictRow, response: Response) -> ActShape:
 
 async def _of_incident(database: Database, act: Drafted, if_match: str | None) -> dict[str, Any]:
     row = await (
-        await database.execute("SELECT shard, version FROM incidents WHERE id = %s", (act.incident,))
+        await database.execute("SELECT shard, version, site FROM incidents WHERE id = %s", (act.incident,))
     ).fetchone()
     if row is None:
         raise Problem(404, f"there is no incident {act.incident}")
+    await require_centre(database, act.caller, row["site"])
     if if_match is not None and if_match.strip() not in ("*", f'"{row["version"]}"'):
         raise Problem(
             412,
@@ -188,9 +198,12 @@ async def _of_incident(database: Database, act: Drafted, if_match: str | None) -
 
 
 async def _of_alert(database: Database, act: Drafted) -> dict[str, Any]:
-    row = await (await database.execute("SELECT shard, incident FROM alerts WHERE id = %s", (act.alert,))).fetchone()
+    row = await (
+        await database.execute("SELECT shard, incident, site FROM alerts WHERE id = %s", (act.alert,))
+    ).fetchone()
     if row is None:
         raise Problem(404, f"there is no alert {act.alert}")
+    await require_centre(database, act.caller, row["site"])
     return await _row(
         database, act, row["shard"], row["incident"], "SELECT id, retriggers FROM alerts WHERE id = %s", act.alert
     )
@@ -207,7 +220,7 @@ async def _row(
         "id": uuid4(),
         "shard": shard,
         "kind": word(act.kind),
-        "author": AUTHOR,
+        "author": act.caller.author,
         "incident": incident,
         "alert": act.alert,
         "comment": act.given.comment,

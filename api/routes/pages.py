@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from api.auth import COOKIE, SESSION
 from api.doors import Doors, Here
+from api.entrance import address_of
 from api.problems import Problem
 from ingest.readings import SECOND
 
@@ -35,6 +36,12 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 _LOGIN_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+
+_WRONG = {
+    401: "That is not the token of this installation. 令牌不正确。",
+    429: "Too many wrong tokens; wait a minute. 错误次数过多,请稍后再试。",
+}
 
 
 @router.get("/")
@@ -62,7 +69,7 @@ async def login(here: Here, request: Request) -> Response:
     """The form; or, with `?token=`, straight in, by way of a redirect that clears the address bar."""
     after = _after(request.query_params.get("next", "/"))
     if token := request.query_params.get("token", ""):
-        return _enter(here, token, after)
+        return _enter(here, request, token, after)
     if here.doorkeeper.lets_in(authorization="", cookies=request.headers.get("cookie", ""), now=here.now()):
         return RedirectResponse(after, 303)
     return _form("", 200)
@@ -77,7 +84,7 @@ async def submit(here: Here, request: Request) -> Response:
         if len(body) > _LONGEST_FORM:
             raise Problem(413, f"a log-in form has at most {_LONGEST_FORM} bytes")
     fields = parse_qs(body.decode("utf-8", "replace"))
-    return _enter(here, fields.get("token", [""])[0], _after(request.query_params.get("next", "/")))
+    return _enter(here, request, fields.get("token", [""])[0], _after(request.query_params.get("next", "/")))
 
 
 @router.post("/logout")
@@ -92,9 +99,9 @@ def _after(wanted: str) -> str:
     return wanted if wanted in _AFTER_LOGIN else "/"
 
 
-def _enter(here: Doors, token: str, after: str) -> Response:
-    if not here.doorkeeper.knows(token):
-        return _form("That is not the token of this installation. 令牌不正确。", 401)
+def _enter(here: Doors, request: Request, token: str, after: str) -> Response:
+    if refusal := here.entrance.owner_enters(token, address_of(request), here.now()):
+        return _form(_WRONG[refusal.status], refusal.status)
     answer = RedirectResponse(after, 303)
     answer.set_cookie(
         COOKIE,

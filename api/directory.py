@@ -1,0 +1,100 @@
+"""All tokens in force, in memory: a request costs no query, and tokens go on working while the database is away.
+
+What was revoked is noticed within REFRESH seconds. While the database is away nothing can be revoked, so what was known
+last is good; a token still runs out on its day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import psycopg
+import structlog
+
+from api.tokens import Token
+from ingest.errors import Unavailable
+from ingest.readings import MINUTE
+
+REFRESH = 3.0  #: seconds
+#: How exactly the last use of a token is kept.
+COARSE = 5 * MINUTE
+
+_log = structlog.get_logger()
+
+
+class Directory:
+    """Tokens by their public id, read anew every REFRESH seconds and when one is asked for that is not known."""
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Awaitable[dict[str, Token]]],
+        note_use: Callable[[Mapping[str, int]], Awaitable[None]],
+    ) -> None:
+        self._load, self._note_use = load, note_use
+        self._known: dict[str, Token] = {}
+        self._used: dict[str, int] = {}
+        self._trouble: str | None = "tokens were not read yet"
+        self._begun = -1.0  # monotonic time of the newest attempt to read them
+        self._reading = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            await self._write_uses()
+
+    def known(self, id: str) -> Token | None:
+        """The token as it was some seconds ago."""
+        return self._known.get(id)
+
+    async def look_again(self, id: str) -> Token | None:
+        """The token as it is now. Callers that ask together share one query. Unavailable when it cannot be known."""
+        asked = time.monotonic()
+        async with self._reading:
+            if self._begun < asked:
+                await self._read()
+        if id not in self._known and self._trouble is not None:
+            raise Unavailable(self._trouble)
+        return self._known.get(id)
+
+    def note(self, token: Token, now: int) -> None:
+        """It was used; kept some time later, and not each time."""
+        if now - max(token.last_used_at or 0, self._used.get(token.id, 0)) >= COARSE:
+            self._used[token.id] = now
+
+    async def _run(self) -> None:
+        while True:
+            async with self._reading:
+                await self._read()
+            await self._write_uses()
+            await asyncio.sleep(REFRESH)
+
+    async def _read(self) -> None:
+        self._begun = time.monotonic()
+        try:
+            self._known = await self._load()
+        except (Unavailable, psycopg.Error) as error:
+            if self._trouble is None:
+                _log.warning("tokens cannot be read; those known go on working", error=" ".join(str(error).split()))
+            self._trouble = "tokens cannot be checked now, because the database is away or its schema is not applied"
+        else:
+            self._trouble = None
+
+    async def _write_uses(self) -> None:
+        used, self._used = self._used, {}
+        if not used or self._trouble is not None:
+            self._used = used
+            return
+        try:
+            await self._note_use(used)
+        except (Unavailable, psycopg.Error):
+            self._used = used | self._used
