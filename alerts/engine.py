@@ -16,9 +16,7 @@ from collections.abc import Iterable
 from alerts.alert import AlertState
 from alerts.decisions import Decision
 from alerts.episode import Change, hold_is_over, observe
-from alerts.incident import (
-    TellReason,
-)
+from alerts.incident import TellReason
 from alerts.memory import ClockMemory, DeviceMemory, SiteMemory, Subject
 from alerts.outcome import Outcome
 from alerts.people import apply, rule_of

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -33,10 +34,20 @@ log = structlog.get_logger()
 
 
 def stop_on_signals() -> threading.Event:
-    """An Event that SIGINT and SIGTERM set. Call it in the main thread."""
-    stop = threading.Event()
+    """An Event that SIGINT and SIGTERM set. Call it in the main thread.
+
+    A handler runs in the middle of whatever the main thread does, which may be holding the Event's own lock: setting it
+    there would wait for itself for ever. A queue may be filled at any moment, so a thread of its own sets the Event.
+    """
+    stop, told = threading.Event(), queue.SimpleQueue[int]()
+
+    def set_when_told() -> None:
+        told.get()
+        stop.set()
+
+    threading.Thread(target=set_when_told, name="signals", daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
+        signal.signal(number, lambda number, _frame: told.put(number))
     return stop
 
 

@@ -6,11 +6,11 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 from ingest.errors import EmberwatchError
+from ingest.processes import stop_on_signals
 from simulators import load, replay, town
 from simulators.convert import command as convert
 
@@ -33,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 what a person must change or a missing server, 2 wrong usage, 130 interrupted."""
     args = parser().parse_args(argv)
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = stop_on_signals()
     try:
         return int(args.run(args, now=_now, stop=stop))
     except EmberwatchError as error:

@@ -1,97 +1,62 @@
-"""Decisions as a fire makes them: per alert its transition, incident, tell, page and receipt."""
+"""Decisions as fires make them: per alert its transition, incident, tell, page and receipt."""
 
 from __future__ import annotations
 
-from alerts.alert import AlertState, Severity, SignalClass, Transition, derived_id
+from alerts.alert import derived_id
 from alerts.decisions import entry
-from alerts.incident import Audience, IncidentChange, IncidentState, Tell, TellReason
+from alerts.engine import Engine
+from alerts.incident import Tell
 from alerts.outbox import DeliveryOutcome, Page, Receipt
-from ingest.journal import Entry
+from alerts.rulebook import load_rulebook
+from ingest.admit import Admission, Outcome
 from ingest.journal_sqlite import SqliteStream
-from tests.bench.material import wall
+from ingest.readings import Reading
+from ingest.sources import Clock
+from tests.bench.material import SHARD, wall
 
 WORDS = 5  #: records an alert
 
 
 def decide(stream: SqliteStream, alerts: int) -> int:
-    """Append the decisions of so many fires; how many records that were."""
-    at = wall()
+    """Append the decisions of so many fires, each at a site of its own; how many records that were."""
+    engine, at = Engine(shard=SHARD, clock=Clock.RECEIVED, rulebook=load_rulebook(None)), wall()
     for first in range(0, alerts, 100):
-        entries = [each for number in range(first, min(first + 100, alerts)) for each in _fire(number, at + number)]
-        stream.append(entries, now=at)
+        for number in range(first, min(first + 100, alerts)):
+            engine.admitted(_fire(number, at + number), offset=number, at=at + number)
+        decided = engine.take()
+        words = [word for each in decided for word in (each, *(_told(each) if isinstance(each, Tell) else ()))]
+        stream.append([entry(word) for word in words], now=at)
     return alerts * WORDS
 
 
-def _fire(number: int, at: int) -> list[Entry]:
-    alert, incident, tell, page = (derived_id("bench", what, number) for what in ("alert", "incident", "tell", "page"))
+def _fire(number: int, at: int) -> Admission:
     site, device = f"load-s{number + 1:05d}", f"load-d{number + 1:07d}"
-    fire = {"signal_class": SignalClass.FIRE, "severity": Severity.CRITICAL, "site": site}
-    return [
-        entry(
-            Transition(
-                at=at,
-                rule="smoke-alarm",
-                device=device,
-                before=None,
-                after=AlertState.FIRING,
-                value=True,
-                reason="smoke_alarm is true",
-                alert_id=alert,
-                rule_version="v1",
-                incident_id=incident,
-                evidence=((at, 1.0),),
-                **fire,  # type: ignore[arg-type]
-            )
-        ),
-        entry(
-            IncidentChange(
-                id=incident,
-                state=IncidentState.OPEN,
-                opened_at=at,
-                changed_at=at,
-                alerts=(alert,),
-                reason=f"fire at {device}",
-                **fire,  # type: ignore[arg-type]
-            )
-        ),
-        entry(
-            Tell(
-                id=tell,
-                incident=incident,
-                reason=TellReason.OPENED,
-                audience=Audience.TEAM,
-                at=at,
-                opened_at=at,
-                alerts=(alert,),
-                text=f"Fire at {site}: smoke_alarm at {device}",
-                **fire,  # type: ignore[arg-type]
-            )
-        ),
-        entry(
-            Page(
-                id=page,
-                tell=tell,
-                incident=incident,
-                site=site,
-                step=0,
-                target="north",
-                channel="hook",
-                signal_class=SignalClass.FIRE,
-                reason="opened",
-                due_at=at,
-                created_at=at,
-                alerts=(alert,),
-            )
-        ),
-        entry(
-            Receipt(
-                id=derived_id("bench", "receipt", number),
-                page=page,
-                attempt=1,
-                outcome=DeliveryOutcome.ACCEPTED,
-                final=True,
-                at=at,
-                detail="HTTP 200",
-            )
-        ),
-    ]
+    reading = Reading(site=site, device=device, at=at, received_at=at, device_at=at, states={"smoke_alarm": True})
+    return Admission(outcome=Outcome.STORED, readings=(reading,))
+
+
+def _told(tell: Tell) -> tuple[Page, Receipt]:
+    page = Page(
+        id=derived_id("bench", "page", tell.id),
+        tell=tell.id,
+        incident=tell.incident,
+        site=tell.site,
+        step=0,
+        target="north",
+        channel="hook",
+        signal_class=tell.signal_class,
+        reason="opened",
+        due_at=tell.at,
+        created_at=tell.at,
+        alerts=tell.alerts,
+    )
+    receipt = Receipt(
+        id=derived_id("bench", "receipt", tell.id),
+        page=page.id,
+        attempt=1,
+        outcome=DeliveryOutcome.ACCEPTED,
+        final=True,
+        at=tell.at,
+        detail="HTTP 200",
+    )
+    return page, receipt

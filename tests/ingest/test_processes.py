@@ -221,6 +221,21 @@ def test_a_signal_to_the_parent_stops_all_and_ends_with_zero(tmp_path: Path, num
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_is_heard_while_its_event_is_being_waited_for() -> None:
+    words = """
+    import os, signal
+    from ingest.processes import stop_on_signals
+    stop = stop_on_signals()
+    with stop._cond:  # where the main thread is for a moment whenever it waits
+        os.kill(os.getpid(), signal.SIGTERM)
+    print(stop.wait(30))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(words)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_signals_become_an_event() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from alerts.teams import load_teams
 from ingest.journal import BEGINNING, Entry
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind, Tick, encode
+from ingest.processes import stop_on_signals
 from ingest.sources import Clock
 
 SHARD = "main"
@@ -179,8 +179,7 @@ def firing(alert: str, incident: str, *, at: int, value: float = 61.0) -> Transi
 
 def main(folder: Path) -> None:
     """Run one dispatcher over this folder until SIGTERM."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_on_signals()
     rig = Rig(folder, (folder / "teams.yaml").read_text(encoding="utf-8"))
     rig.dispatcher(look_every_s=1.0).run(stop)
     rig.close()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
 from ingest.journal_sqlite import SqliteJournal
+from ingest.processes import stop_on_signals
 from ingest.receiver import Receiver
 from ingest.sources import Source
 
 
 def main(url: str, client_id: str, filter_: str, folder: Path) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     receiver = Receiver(
         journal=SqliteJournal(folder, "main"),
         sources=(Source(filter=filter_, codec="ember-json", shard="main"),),
@@ -23,7 +20,7 @@ def main(url: str, client_id: str, filter_: str, folder: Path) -> None:
         client_id=client_id,
         now=lambda: time.time_ns() // 1000,
     )
-    receiver.run(stop)
+    receiver.run(stop_on_signals())
 
 
 if __name__ == "__main__":
