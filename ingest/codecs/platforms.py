@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 #: Platforms write these for "the device reported none".
 _NOTHING = frozenset({"", "undefined", "null", "none"})
 
+#: Keys of product models that say alarm and not of what.
+_ALARMS = frozenset(
+    {"alarm", "Alarm", "ALARM", "alarm_status", "alarmStatus", "AlarmStatus", "alarm_state", "alarmState"}
+)
+
 #: Of one message, objects and keys together: far more than any platform packs into one, and soon looked at.
-ITEMS = 3_000
+ITEMS = 1_500
 
 #: Keys of a format that mean something without a source's help, and those (None) that do not although they seem to.
 Special = Mapping[str, Meaning | None]
@@ -93,12 +98,19 @@ class Reader:
             if value is None or (type(value) is str and absent(value)):
                 continue
             what = self.meaning(key, special, above)
-            if what is not None and not (what.state and value == -1):
+            if what is None:
+                self._ask(key, value, special, path)
+            elif not (what.state and value == -1):
                 try:
                     note(what, value, f"{path}.{key}", self._source.fields, values, states)
                 except Undecodable as error:
                     self.wrong(error)
-        return values, without_tested_fire(states)
+        return values, states
+
+    def _ask(self, key: str, value: object, special: Special, path: str) -> None:
+        """An alarm of who knows what is no heartbeat, unless the source says where alarms of smoke are."""
+        if key in _ALARMS and value in (1, "1") and key not in special and "smoke_alarm" not in self._source.fields:
+            self.wrong(Undecodable(f"{path}.{key}: an alarm of an unknown kind; name the key in the source's fields"))
 
     def meaning(self, key: str, special: Special, above: str = "") -> Meaning | None:
         """What a key means; what the source says of it comes first."""
@@ -126,6 +138,7 @@ class Reader:
         site, device = placed(self._source, self._topic, self._tree if tree is None else tree, device)
         if not device:
             raise Undecodable(f"topic {shown(self._topic)} names no device, nor does the payload; give the topic")
+        states = without_tested_fire(states)
         self._observations.append(Observation(device=device, site=site, observed_at=at, values=values, states=states))
 
     def alive(self, device: str, at: int | None, tree: object = None) -> None:
@@ -215,4 +228,4 @@ def _imei(value: object) -> str:
 
 
 def _burns(states: Mapping[str, bool]) -> bool:
-    return not states.get("test") and any(states.get(fire) for fire in FIRE_STATES)
+    return any(states.get(fire) for fire in FIRE_STATES)
