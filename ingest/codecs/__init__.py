@@ -23,7 +23,7 @@ from ingest.codecs import (
     zigbee2mqtt,
 )
 from ingest.codecs.contract import Decode
-from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a
+from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a, yobiiq_sd1001
 
 CODECS: dict[str, Decode] = {
     "ember-json": ember_json.decode,
@@ -37,6 +37,7 @@ CODECS: dict[str, Decode] = {
     "milesight-em300": milesight_em300.decode,
     "dragino-lht65": dragino_lht65.decode,
     "tg563a": tg563a.decode,
+    "yobiiq-sd1001": yobiiq_sd1001.decode,
     "homeassistant": homeassistant.decode,
     "homie": homie.decode,
     "shelly": shelly.decode,

@@ -1,9 +1,9 @@
 """What LoRaWAN servers' own decoders write, in our words. Pure.
 
-The keys are those of the makers' published decoders (Milesight, Dragino, TG563A) and of Cayenne LPP, and what many
-home-made ones call the same things, in any case of letters. A source's `fields` name more, {our name: its key}, in
-any object inside, or as a path with dots. What a usual key holds is taken only where it can be meant; what the
-source maps must be right.
+The keys are those of the makers' published decoders (Milesight, Dragino, TG563A, YOBIIQ) and of Cayenne LPP, and
+what many home-made ones call the same things, in any case of letters. A source's `fields` name more, {our name: its
+key}, in any object inside, or as a path with dots. What a usual key holds is taken only where it can be meant; what
+the source maps must be right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 #: How to read the value of a usual key; None = not reported.
 _Reader = Callable[[object, str], float | bool | None]
 _NOT_REPORTED = ("", "-", "null", "none", "undefined", "nan", "n/a", "na", "unknown")
-_YES = frozenset({"true", "1", "on", "yes", "alarm", "alarming", "alert", "detected", "triggered", "fire", "smoke"})
+_YES = frozenset(
+    {"true", "1", "on", "yes", "alarm", "alarming", "alert", "detected", "triggered", "fire", "smoke", "pushed"}
+)
 _NO = frozenset(
     {"false", "0", "off", "no", "none", "normal", "ok", "clear", "cleared", "no alarm", "no_alarm", "idle", "safe"}
     | {"not detected", "not_detected", "undetected", "no smoke", "good"}
@@ -94,6 +96,10 @@ def _unmounted(value: object, path: str) -> bool | None:
     return None if mounted is None else not mounted
 
 
+def _mains(value: object, path: str) -> bool | None:
+    return {"ac power off": True, "ac power on": False}.get(value.lower()) if type(value) is str else None
+
+
 def _battery_state(value: object, path: str) -> bool | None:
     word = str(value).strip().lower() if type(value) in (str, int, float) else ""
     return _BATTERY_STATES.get(word.removesuffix(".0"))
@@ -134,22 +140,24 @@ _USUAL = _table(
         ),
         ("smoke_raw", _ANY, "smoke_level smokelevel"),
         ("battery", _PERCENT, "battery battery_level batterylevel battery_percent battery_percentage"),
+        ("battery", _PERCENT, "batterylevelinpercentage"),
         ("battery", _PERCENT, "batterypercentage batterypercent battery_pct"),
-        ("voltage", _volts, "batv bat_v bat battv vbat vbatt battery_voltage batteryvoltage battery_mv batterymv"),
+        ("voltage", _volts, "batv bat_v bat battv vbat vbatt volt battery_voltage batteryvoltage battery_mv batterymv"),
         ("voltage", _between(0, 1000), "voltage"),
         ("smoke_alarm", _fire, "smoke_alarm smokealarm smoke smoke_detected smokedetected fire_alarm firealarm fire"),
-        ("smoke_alarm", _fire, "alarm_smoke"),
-        ("heat_alarm", _fire, "heat_alarm heatalarm"),
+        ("smoke_alarm", _fire, "alarm_smoke interconnectalarm"),
+        ("heat_alarm", _fire, "heat_alarm heatalarm high_temp_alarm hightempalarm"),
         ("manual_alarm", _fire, "manual_alarm manualalarm"),
         ("tamper", _tamper, "tamper tamper_status tamper_alarm tamperalarm tampered tamperstatus"),
         ("tamper", _unmounted, "mounted"),
         ("fault", _flag, "fault fault_alarm faultalarm failure device_fault smokechamberfailure"),
-        ("low_battery", _flag, "low_battery lowbattery battery_low batterylow low_bat lowbat"),
+        ("low_battery", _flag, "low_battery lowbattery battery_low batterylow low_bat lowbat lowbatteryalarm"),
         ("low_battery", _battery_state, "bat_status"),
         ("low_battery", _battery_word, "battery_status batterystatus"),
-        ("test", _flag, "test test_alarm testalarm self_test selftest testing smoke_test"),
+        ("test", _flag, "test test_alarm testalarm self_test selftest testing smoke_test testbuttonpressed"),
         ("muted", _flag, "muted mute silent silence silenced hush"),
-        ("mains_lost", _flag, "mains_lost ac_lost power_outage poweroutage power_off_alarm"),
+        ("mains_lost", _flag, "mains_lost ac_lost power_outage poweroutage power_off_alarm poweroffalarm"),
+        ("mains_lost", _mains, "powerevent"),
     )
 )
 #: Objects inside whose keys are usual ones too.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a
+from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a, yobiiq_sd1001
 from ingest.codecs.frames.contract import Read
 
 FRAMES: dict[str, Read] = {
@@ -13,12 +13,13 @@ FRAMES: dict[str, Read] = {
     "milesight-em300": milesight_em300.read,
     "dragino-lht65": dragino_lht65.read,
     "tg563a": tg563a.read,
+    "yobiiq-sd1001": yobiiq_sd1001.read,
 }
 
 #: Products by what their names have in them.
 _PRODUCT = re.compile(
     r"(?<![a-z0-9])(?:(?P<gs524n>gs[-_ ]?524n)|(?P<em300>em[-_ ]?(?:300|310|320|400)|ts[-_ ]?101)"
-    r"|(?P<lht65>lht[-_ ]?65)|(?P<tg563a>tg[-_ ]?563a))",
+    r"|(?P<lht65>lht[-_ ]?65)|(?P<tg563a>tg[-_ ]?563a)|(?P<sd1001>sd[-_ ]?1001))",
     re.ASCII,
 )
 _FRAME_OF = {
@@ -26,6 +27,7 @@ _FRAME_OF = {
     "em300": "milesight-em300",
     "lht65": "dragino-lht65",
     "tg563a": "tg563a",
+    "sd1001": "yobiiq-sd1001",
 }
 _NAME_LIMIT = 200
 
