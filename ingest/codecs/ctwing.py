@@ -59,7 +59,6 @@ _ALARM_STATUS: dict[int, dict[str, bool]] = {
     13: {"fault": True},
     14: {"test": True},  # a simulated alarm
 }
-_NO_READING = Decoded()
 _WARNING, _FAULT = 2, 3  # eventType
 
 
@@ -68,18 +67,25 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     tree = parse(payload)
     reader = Reader(source, message.topic, tree)
     for item in reader.items(tree, "$"):
-        if type(item) is not dict:
-            raise Undecodable(f"$: {shown(item)} is no push of CTWing; send an object with messageType")
-        kind = item.get("messageType")
-        if kind in ("dataReport", "dataReportTupUnion"):
-            _data(reader, item, memory)
-        elif kind == "eventReport":
-            _event(reader, item, memory)
-        elif kind == "deviceOnlineOfflineReport":
-            _online(reader, item, memory)
-        elif kind != "commandResponse":
-            raise Undecodable(f"$.messageType: {shown(kind)} is unknown; dataReport or eventReport would be right")
+        try:
+            _report(reader, item, memory)
+        except Undecodable as error:
+            reader.wrong(error)
     return reader.decoded()
+
+
+def _report(reader: Reader, item: object, memory: CodecMemory) -> None:
+    if type(item) is not dict:
+        raise Undecodable(f"$: {shown(item)} is no push of CTWing; send an object with messageType")
+    kind = item.get("messageType")
+    if kind in ("dataReport", "dataReportTupUnion"):
+        _data(reader, item, memory)
+    elif kind == "eventReport":
+        _event(reader, item, memory)
+    elif kind == "deviceOnlineOfflineReport":
+        _online(reader, item, memory)
+    elif kind != "commandResponse":
+        raise Undecodable(f"$.messageType: {shown(kind)} is unknown; dataReport or eventReport would be right")
 
 
 def _data(reader: Reader, item: dict[str, object], memory: CodecMemory) -> None:
@@ -124,11 +130,11 @@ def _event(reader: Reader, item: dict[str, object], memory: CodecMemory) -> None
     if not states and kind in (_FAULT, str(_FAULT)):
         states["fault"] = True
     device, at = _device(reader, item, memory), stated(item.get("timestamp"))
-    if values or states:
-        reader.add(device, at, values, states, item)
-    elif kind in (_WARNING, str(_WARNING)):
+    if not states and kind in (_WARNING, str(_WARNING)):
         said = f"$.eventContent: the warning of service {shown(service_id)} says nothing known"
         raise Undecodable(f"{said}; name its keys in the source's fields")
+    if values or states:
+        reader.add(device, at, values, states, item)
     else:
         reader.alive(device, at, item)
 

@@ -38,19 +38,26 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     tree = parse(payload)
     reader = Reader(source, message.topic, tree)
     for item in reader.items(tree, "$"):
-        if type(item) is not dict:
-            raise Undecodable(f"$: {shown(item)} is no report of IoTDA; an object would be")
-        if "resource" in item or "notify_data" in item:
-            _pushed(reader, item, memory)
-        elif "notifyType" in item:
-            _older(reader, item)
-        elif "devices" in item:
-            _sub_devices(reader, item)
-        elif "services" in item:
-            _sent(reader, item, message.topic)
-        else:
-            _unspoken(reader, message.topic)
+        try:
+            _report(reader, item, message.topic, memory)
+        except Undecodable as error:
+            reader.wrong(error)
     return reader.decoded()
+
+
+def _report(reader: Reader, item: object, topic: str, memory: CodecMemory) -> None:
+    if type(item) is not dict:
+        raise Undecodable(f"$: {shown(item)} is no report of IoTDA; an object would be")
+    if "resource" in item or "notify_data" in item:
+        _pushed(reader, item, memory)
+    elif "notifyType" in item:
+        _older(reader, item)
+    elif "devices" in item:
+        _sub_devices(reader, item)
+    elif "services" in item:
+        _sent(reader, item, topic)
+    else:
+        _unspoken(reader, topic)
 
 
 def _pushed(reader: Reader, item: dict[str, object], memory: CodecMemory) -> None:
@@ -82,20 +89,13 @@ def _pushed(reader: Reader, item: dict[str, object], memory: CodecMemory) -> Non
 def _older(reader: Reader, item: dict[str, object]) -> None:
     """The platform before v5, which carriers still run: deviceDataChanged and its like."""
     kind = item.get("notifyType")
+    device = reader.device(item.get("deviceId"), "$.deviceId")
     if kind == "deviceInfoChanged":
         info = _object(item.get("deviceInfo"), "$.deviceInfo")
         if info.get("status") is not None:
-            _status(
-                reader,
-                reader.device(item.get("deviceId"), "$.deviceId"),
-                info["status"],
-                None,
-                "$.deviceInfo.status",
-                item,
-            )
+            _status(reader, device, info["status"], None, "$.deviceInfo.status", item)
     elif kind in ("deviceDataChanged", "deviceDatasChanged"):
         services = item.get("services", item.get("service"))
-        device = reader.device(item.get("deviceId"), "$.deviceId")
         _services(reader, device, services, "$.service", (item.get("eventTime"),), item)
 
 

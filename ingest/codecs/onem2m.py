@@ -37,10 +37,10 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
         return _NO_READING  # answers and requests to the CSE, on the same topics
     reader = Reader(source, message.topic, tree)
     for notification in reader.items(_notifications(tree), "$"):
-        if type(notification) is not dict:
-            raise Undecodable(f"$.m2m:sgn: {shown(notification)} is no notification; an object would be")
-        if notification.get("vrq") is not True and notification.get("sud") is not True:
-            _notified(reader, notification)
+        try:
+            _notified(reader, _object(notification, "$.m2m:sgn"))
+        except Undecodable as error:
+            reader.wrong(error)
     return reader.decoded()
 
 
@@ -58,6 +58,8 @@ def _notifications(tree: object) -> object:
 
 
 def _notified(reader: Reader, notification: Mapping[str, object]) -> None:
+    if notification.get("vrq") is True or notification.get("sud") is True:
+        return
     event = _object(notification.get("nev", notification.get("m2m:nev")), "$.m2m:sgn.nev")
     resource = event.get("rep")
     if type(resource) is not dict:

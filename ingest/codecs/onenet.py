@@ -56,19 +56,28 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     """Data points, properties, events and online reports; results of commands carry no reading."""
     tree = parse(payload)
     reader = Reader(source, message.topic, tree)
-    for item, at in _messages(reader, tree):
-        if "messageType" in item:
-            _studio(reader, item, at)
-        elif "params" in item:
-            _sent(reader, item, message.topic)
-        elif "type" in item:
-            _classic(reader, item, memory)
-        else:
-            raise Undecodable("$.msg: no message of OneNET; type (classic) or messageType (Studio) would be right")
+    for item, pushed_at in _messages(reader, tree):
+        try:
+            _report(reader, item, pushed_at, message.topic, memory)
+        except Undecodable as error:
+            reader.wrong(error)
     return reader.decoded()
 
 
-def _messages(reader: Reader, tree: object) -> Iterator[tuple[dict[str, object], object]]:
+def _report(reader: Reader, item: object, pushed_at: object, topic: str, memory: CodecMemory) -> None:
+    if type(item) is not dict:
+        raise Undecodable(f"$.msg: {shown(item)} is no message; an object would be (encrypted pushes are not read)")
+    if "messageType" in item:
+        _studio(reader, item, pushed_at)
+    elif "params" in item:
+        _sent(reader, item, topic)
+    elif "type" in item:
+        _classic(reader, item, memory)
+    else:
+        raise Undecodable("$.msg: no message of OneNET; type (classic) or messageType (Studio) would be right")
+
+
+def _messages(reader: Reader, tree: object) -> Iterator[tuple[object, object]]:
     """The messages inside the signed envelope, or bare, each with the stated time of the push."""
     at = None
     if type(tree) is dict and "messageType" not in tree:
@@ -77,8 +86,6 @@ def _messages(reader: Reader, tree: object) -> Iterator[tuple[dict[str, object],
         at = tree.get("time")
         tree = tree.get("msg", tree)
     for item in reader.items(body_of(tree, "$.msg"), "$.msg"):
-        if type(item) is not dict:
-            raise Undecodable(f"$.msg: {shown(item)} is no message; an object would be (encrypted pushes are not read)")
         yield item, at
 
 
@@ -114,14 +121,9 @@ def _studio(reader: Reader, item: dict[str, object], pushed_at: object) -> None:
             reader.add(reader.device(item.get("deviceName"), "$.deviceName"), when, {}, {"online": online})
     elif kind == "notify":
         if item.get("notifyType") in ("property", "event"):
-            _params(
-                reader,
-                reader.device(item.get("deviceName"), "$.deviceName"),
-                data.get("params"),
-                "$.data.params",
-                pushed_at,
-            )
-    elif kind not in ("sceneLog", "otaEvent"):
+            device = reader.device(item.get("deviceName"), "$.deviceName")
+            _params(reader, device, data.get("params"), "$.data.params", pushed_at)
+    elif kind != "sceneLog":
         raise Undecodable(f"$.messageType: {shown(kind)} is unknown; notify or lifeCycle would be right")
 
 
