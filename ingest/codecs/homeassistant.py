@@ -41,6 +41,7 @@ _KINDS = frozenset(
         "water_heater",
     )
 )
+STATE_LIMIT = 1_000  #: of one state as text; Home Assistant itself takes 255 characters
 _SILENT = frozenset({"", "none", "unknown", "unavailable"})
 _CONVERTED: dict[str, Callable[[float, str], float]] = {
     "F": lambda number, path: celsius(number),
@@ -119,6 +120,8 @@ class _Payload:
         return self._tree
 
     def text(self) -> str:
+        if len(self._raw) > STATE_LIMIT:
+            raise Undecodable(f"a plain state of {len(self._raw)} bytes; send at most {STATE_LIMIT}")
         try:
             return self._raw.decode()
         except UnicodeDecodeError:
@@ -177,6 +180,8 @@ def _said(value: object, entry: Entry) -> bool | None:
     if value is None:
         return None
     text = rendered(value)
+    if len(text) > STATE_LIMIT:
+        raise Undecodable(f"{entry[2]}: a state of {len(text)} characters; send at most {STATE_LIMIT}")
     on, off = entry[6], entry[7]
     if text in (on, off):
         return bool(text == on)

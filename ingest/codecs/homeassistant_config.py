@@ -46,6 +46,11 @@ _LONG = {
     "json_attr_t": "json_attributes_topic",
     "cmd_t": "command_topic",
 }
+#: What the entities of a device take over from it.
+_SHARED = (
+    *("state_topic", "command_topic", "availability", "availability_topic", "availability_template"),
+    *("payload_available", "payload_not_available"),
+)
 _BINARY = {
     "smoke": "smoke_alarm",
     "heat": "heat_alarm",
@@ -110,10 +115,11 @@ def components(kind: str, key: str, body: dict[str, Any]) -> Iterator[Component]
         return
     if type(parts) is not dict or len(parts) > COMPONENT_LIMIT:
         raise Undecodable(f"$.components: {shown(parts)} is no set of entities; give an object of at most 256")
+    shared = {name: body[name] for name in _SHARED if name in body}
     for part, value in parts.items():
         own = long_keys({"~": body.get("~"), **value}) if type(value) is dict else {}
         if len(own) > 2:  # a platform alone takes the entity away
-            yield Component(kind=str(own.get("platform", "")), key=part[:_TEXT_LIMIT], body={**body, **own})
+            yield Component(kind=str(own.get("platform", "")), key=part[:_TEXT_LIMIT], body={**shared, **own})
 
 
 def identity(body: Mapping[str, Any], topic: str, node: str, object_id: str) -> str:
@@ -131,7 +137,7 @@ def _first(value: object) -> object:
 def _last(connections: object) -> object:
     """Of [["mac", "02:5b:26:a8:dc:12"]] the address."""
     pair = _first(connections)
-    return pair[1:] if type(pair) is list else None
+    return [part.lower() for part in pair[1:2] if type(part) is str] if type(pair) is list else None
 
 
 def entries_of(config: str, component: Component) -> Iterator[Entry]:
@@ -198,7 +204,7 @@ def _availability(config: str, body: Mapping[str, Any]) -> Iterator[Entry]:
     single = body.get("availability_topic")
     if type(single) is str and single:
         listed = [*listed, {**body, "topic": single, "value_template": body.get("availability_template")}]
-    for item in listed[:8]:
+    for item in listed:
         item = {_LONG.get(key, key): value for key, value in item.items()}
         topic, template = item.get("topic"), item.get("value_template")
         if type(topic) is not str or not topic:
@@ -212,8 +218,8 @@ def _availability(config: str, body: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def items_of(value: object) -> list[dict[str, Any]]:
-    """Of a list of objects, or the one object that stands instead."""
-    return [item for item in (value if type(value) is list else [value]) if type(item) is dict]
+    """Of a list of objects, or the one object that stands instead; nobody has more than eight topics for this."""
+    return [item for item in (value[:8] if type(value) is list else [value]) if type(item) is dict]
 
 
 def _topic(topic: str) -> str:

@@ -97,6 +97,8 @@ def filtered(value: object, filters: list[list[str | int]], path: str) -> object
 def _number(value: object, path: str) -> float | None:
     if value is True or value is False:
         return float(value)
+    if type(value) is str and len(value) > _LONGEST:
+        return None
     try:
         return finite(path, mapped_quantity(value, path))
     except (Undecodable, ValueError):

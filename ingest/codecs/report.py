@@ -11,6 +11,7 @@ from ingest.codecs.values import mapped_quantity
 from ingest.errors import Undecodable
 from ingest.readings import FIRE_STATES, QUANTITIES, Observation
 
+_LONGEST = 200  #: of a value written as text
 _PLACEHOLDERS = frozenset({"", "none", "null", "unknown", "unavailable", "undefined", "nan", "n/a", "-"})
 _COMMON: dict[str, bool] = {
     **dict.fromkeys(("true", "on", "yes", "1", "alarm", "detected"), True),
@@ -77,7 +78,7 @@ class Report:
 
 def quantity_of(name: str, value: object, path: str) -> float | None:
     """A number, also written as text; None for a placeholder."""
-    if type(value) is str and value.strip().lower() in _PLACEHOLDERS:
+    if type(value) is str and _word(value, path) in _PLACEHOLDERS:
         return None
     if value is None:
         return None
@@ -100,7 +101,7 @@ def state_of(name: str, value: object, path: str) -> bool | None:
 
 
 def _state_of_text(name: str, text: str, path: str) -> bool | None:
-    word = text.strip().lower()
+    word = _word(text, path)
     known = _WORDS.get(name, _COMMON).get(word, _COMMON.get(word))
     if known is not None:
         return known
@@ -109,6 +110,12 @@ def _state_of_text(name: str, text: str, path: str) -> bool | None:
     if name in _OF_MANY_CAUSES:
         return True
     raise Undecodable(f"{path}: {shown(text)} is no state; true/false, on/off, yes/no or 1/0 would be")
+
+
+def _word(text: str, path: str) -> str:
+    if len(text) > _LONGEST:
+        raise Undecodable(f"{path}: a text of {len(text)} characters is no value")
+    return text.strip().lower()
 
 
 def volts(value: float) -> float:

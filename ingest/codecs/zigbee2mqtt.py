@@ -93,19 +93,19 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
         return _bridge(message, payload, source, Names(memory, base), friendly[7:])
     if not payload or _is_command(friendly):  # an empty payload takes a retained state away
         return _NOTHING
-    tree = _tree(payload, friendly, source)
-    if tree is None:
-        friendly, _, key = friendly.rpartition("/")
-        tree = {key: _scalar(payload)}
-    return Decoded(observations=(_state(message, tree, source, Names(memory, base), friendly),))
-
-
-def _tree(payload: bytes, friendly: str, source: Source) -> dict[str, object] | None:
-    """The state; None where the last level of the topic is the key (option output: attribute)."""
+    names = Names(memory, base)
     above, _, key = friendly.rpartition("/")
-    by_attribute = bool(above) and (key == "last_seen" or key in _KEYS.of(source))
-    if by_attribute and not payload.lstrip().startswith(b"{"):
-        return None
+    if not above or payload.lstrip().startswith(b"{"):
+        return Decoded(observations=(_state(message, _tree(payload), source, names, friendly),))
+    # the last level of the topic is the key, by the option output: attribute
+    if key == "last_seen" or key in _KEYS.of(source):
+        return Decoded(observations=(_state(message, {key: _scalar(payload)}, source, names, above),))
+    if above in names:
+        return _NOTHING
+    raise Undecodable(f"topic {shown(message.topic)}: a plain value of no known key; send an object")
+
+
+def _tree(payload: bytes) -> dict[str, object]:
     tree = parse(payload)
     if type(tree) is dict:
         return tree

@@ -48,6 +48,9 @@ class Names:
             known = self._ids().get(friendly)
         return ieee or known or friendly
 
+    def __contains__(self, friendly: str) -> bool:
+        return friendly in self._ids()
+
     def known(self, friendly: str) -> str:
         return self._ids().get(friendly, "")
 

@@ -1,0 +1,129 @@
+"""What golden cases cannot show of Zigbee2MQTT: bounds of memory and time, order, hostile bytes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.codecs import zigbee2mqtt_names
+from ingest.codecs.contract import CodecMemory
+from ingest.codecs.zigbee2mqtt_names import OF_ONE_BRIDGE
+from ingest.sources import Source
+from tests.support.codec_fuzz import mutated, slowest, survives, tell, trees
+from tests.support.data import sample
+
+ALL = Source(filter="zigbee2mqtt/#", codec="zigbee2mqtt", site="s1")
+IEEE = "0x00158d0001d64498"
+TOPICS = [
+    *("-", "", "zigbee2mqtt", "zigbee2mqtt/a", "zigbee2mqtt/a/b/smoke", "zigbee2mqtt/a/availability"),
+    *("zigbee2mqtt/bridge/state", "zigbee2mqtt/bridge/devices", "zigbee2mqtt/bridge/event", "zigbee2mqtt/x\x07"),
+    *("zigbee2mqtt/bridge/response/device/rename", "zigbee2mqtt//", "zigbee2mqtt/bridge", "zigbee2mqtt/a/set/x"),
+]
+KEYS = [
+    *("smoke", "smoke_state", "smoke_density_dbm", "self_test", "test", "battery_level", "battery_state", "voltage"),
+    *("temperature", "last_seen", "device", "ieeeAddr", "state", "type", "data", "friendly_name", "ieee_address"),
+    *("from", "to", "Muted", "fault_state"),
+]
+TEXTS = [
+    IEEE,
+    "ON",
+    "OFF",
+    "online",
+    "offline",
+    "alarm",
+    "checking",
+    "low",
+    "device_announce",
+    "device_leave",
+    "a",
+]
+
+
+def devices(tree: object) -> list[str]:
+    memory: CodecMemory = {}
+    decoded = tell("zigbee2mqtt", "zigbee2mqtt/a", tree, memory, ALL)
+    return [item.device for item in decoded.observations]
+
+
+def names(memory: CodecMemory) -> dict[str, str]:
+    bridge = memory["zigbee2mqtt"]
+    assert isinstance(bridge, dict)
+    return dict(bridge["ids"])
+
+
+def test_an_address_once_seen_is_the_id_of_later_messages_without_it() -> None:
+    memory: CodecMemory = {}
+    tell("zigbee2mqtt", "zigbee2mqtt/a", {"device": {"ieeeAddr": IEEE.upper().replace("0X", "0x")}}, memory, ALL)
+    later = tell("zigbee2mqtt", "zigbee2mqtt/a", {"smoke": True}, memory, ALL)
+    assert [item.device for item in later.observations] == [IEEE]
+    gone = tell("zigbee2mqtt", "zigbee2mqtt/a/availability", b"", memory, ALL)
+    assert gone.observations == () and "zigbee2mqtt" not in memory
+
+
+def test_a_device_that_was_renamed_is_not_remembered_twice() -> None:
+    memory: CodecMemory = {}
+    for name in ("old", "new"):
+        tell("zigbee2mqtt", f"zigbee2mqtt/{name}", {"device": {"ieeeAddr": IEEE}}, memory, ALL)
+    assert names(memory) == {"new": IEEE}
+
+
+def test_what_is_no_address_is_no_id() -> None:
+    for wrong in ("0x12", IEEE + "0", "0x00158d0001d6449g", 7, None, {"a": 1}):
+        assert devices({"device": {"ieeeAddr": wrong}}) == ["a"]
+
+
+def test_an_invented_name_a_message_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zigbee2mqtt_names, "OF_ALL", 50)
+    memory: CodecMemory = {}
+    for number in range(300):
+        source = Source(filter=f"b{number % 60}/#", codec="zigbee2mqtt")
+        decoded = tell("zigbee2mqtt", f"b{number % 60}/n{number}", {"smoke": True}, memory, source)
+        assert decoded.observations[0].states == {"smoke_alarm": True}  # read all the same
+    bridges = [value for value in memory.values() if isinstance(value, dict)]
+    assert len(bridges) <= 50 and sum(len(bridge["ids"]) for bridge in bridges) == 50
+    for number in range(300):
+        source = Source(filter=f"b{number % 60}/#", codec="zigbee2mqtt")
+        tell("zigbee2mqtt", f"b{number % 60}/n{number}/availability", b"", memory, source)
+    assert [value for value in memory.values() if isinstance(value, dict)] == []
+    assert [value for value in memory.values() if isinstance(value, int)] == [0]
+
+
+def test_one_bridge_cannot_take_the_room_of_the_others() -> None:
+    memory: CodecMemory = {}
+    listed = [{"friendly_name": f"d{number}", "ieee_address": IEEE} for number in range(OF_ONE_BRIDGE + 500)]
+    tell("zigbee2mqtt", "zigbee2mqtt/bridge/devices", listed, memory, ALL)
+    assert len(names(memory)) == OF_ONE_BRIDGE
+    tell("zigbee2mqtt", "zigbee2mqtt/bridge/devices", listed[:3], memory, ALL)
+    assert list(names(memory)) == ["d0", "d1", "d2"]
+
+
+def test_a_dead_bridge_speaks_only_for_its_own_devices() -> None:
+    memory: CodecMemory = {}
+    for base in ("b1", "b2"):
+        tell("zigbee2mqtt", f"{base}/head", {"smoke": False}, memory, Source(filter=f"{base}/#", codec="zigbee2mqtt"))
+    source = Source(filter="b2/#", codec="zigbee2mqtt", site="topic:1")
+    dead = tell("zigbee2mqtt", "b2/bridge/state", b"offline", memory, source).observations
+    assert [(item.site, item.device, item.states) for item in dead] == [("b2", "head", {"online": False})]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_no_bytes_break_it(data: st.DataObject) -> None:
+    files = ["ias_keypad_test_and_smoke_keys.json", "mijia_smoke_clear_with_device_block.json"]
+    samples = [sample(f"zigbee2mqtt/{file}").read_bytes() for file in files]
+    memory: CodecMemory = {}
+    payloads = st.one_of(
+        st.binary(max_size=40), mutated(samples), trees(KEYS, TEXTS).map(lambda t: json.dumps(t).encode())
+    )
+    for topic, payload in data.draw(st.lists(st.tuples(st.sampled_from(TOPICS), payloads), max_size=5)):
+        survives("zigbee2mqtt", topic, payload, memory, data.draw(st.sampled_from([ALL, None])))
+
+
+def test_the_largest_payloads_take_their_time_in_bounds() -> None:
+    many = json.dumps([{"friendly_name": f"d{number}", "ieee_address": IEEE} for number in range(3_500)]).encode()
+    wide = json.dumps({f"k{number}": number for number in range(15_000)}).encode()
+    assert max(len(many), len(wide)) < 256 * 1024
+    assert slowest("zigbee2mqtt", [("z/bridge/devices", many), ("z/a", wide), ("z/a/smoke", b"9" * 250_000)]) < 0.05
