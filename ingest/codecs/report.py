@@ -53,7 +53,9 @@ class Report:
     def put(self, name: str, value: object, path: str) -> None:
         """Take a quantity or state by our name for it; placeholders are not reported."""
         try:
-            if name in QUANTITIES:
+            if (value is True or value is False) and name not in QUANTITIES:
+                self.states[name] = value or self.states.get(name, False)
+            elif name in QUANTITIES:
                 number = quantity_of(name, value, path)
                 if number is not None:
                     self.values[name] = number

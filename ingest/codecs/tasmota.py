@@ -7,8 +7,9 @@ address changes when the device joins again), else the short address or MAC; of 
 The first two probes of a device are temperature and temperature_2, by their place in the message, also when one of
 them fails; a further probe is a device of its own, `<topic>:<chip>`. The temperature of a processor or meter chip, and
 of an ADC in a device that meters energy, is the chip's own. Tasmota has no smoke detector: a dry contact or a data
-point of a Tuya MCU is mapped by the source, {smoke_alarm: Switch2} or {smoke_alarm: DpType1Id1}; a Zigbee zone says
-smoke when its zone type is fire, or where the source maps {smoke_alarm: ZoneStatusChange}.
+point of a Tuya MCU is mapped by the source, {smoke_alarm: Switch2} or {smoke_alarm: DpType1Id1}, and so is a key of
+one chip, {temperature: ANALOG.Temperature}; a Zigbee zone says smoke when its zone type is fire, or where the source
+maps {smoke_alarm: ZoneStatusChange}.
 """
 
 from __future__ import annotations

@@ -135,7 +135,11 @@ def _state(message: Message, tree: dict[str, object], source: Source, names: Nam
         values["voltage"] = volts(values["voltage"])
     seen = tree.get("last_seen")
     observed_at = None if seen is None else _time(seen, source.zone, report)
-    site, device = placed(source, message.topic, tree, names.id_of(friendly, _ieee(tree.get("device"))))
+    ieee = _ieee(tree.get("device"))
+    # lights and groups of lights are not worth a memory
+    worth = ieee or values or report.states
+    found = names.id_of(friendly, ieee) if worth else names.known(friendly) or friendly
+    site, device = placed(source, message.topic, tree, found)
     return report.observation(_device(device, message.topic), site, observed_at)
 
 

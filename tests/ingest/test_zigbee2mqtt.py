@@ -70,6 +70,12 @@ def test_a_device_that_was_renamed_is_not_remembered_twice() -> None:
     assert names(memory) == {"new": IEEE}
 
 
+def test_a_group_of_lights_is_not_remembered_as_a_device() -> None:
+    memory: CodecMemory = {}
+    tell("zigbee2mqtt", "zigbee2mqtt/all lights", {"state": "ON", "brightness": 80}, memory, ALL)
+    assert tell("zigbee2mqtt", "zigbee2mqtt/bridge/state", b"offline", memory, ALL).observations == ()
+
+
 def test_what_is_no_address_is_no_id() -> None:
     for wrong in ("0x12", IEEE + "0", "0x00158d0001d6449g", 7, None, {"a": 1}):
         assert devices({"device": {"ieeeAddr": wrong}}) == ["a"]
