@@ -49,13 +49,13 @@ def _decoded(entries: list[Entry], message: Message, source: Source) -> Decoded:
     gathered = Gathered()
     sites: dict[str, tuple[str | None, str]] = {}
     for entry in entries:
-        device, what = _named(entry, fields)
+        device, what, path = _named(entry, fields)
         place = sites.get(device)
         if place is None:
             place = sites[device] = placed(source, message.topic, None, device)
         if what is not None and entry.value is not None:
             key = Key(device, _at(entry.time, message.received_at))
-            gathered.note(key, what, entry.value, f"record {shown(entry.name)}", source.fields)
+            gathered.note(key, what, entry.value, path, source.fields)
     observations = tuple(gathered.sorted(sites))
     if not observations:  # nothing of ours in it: whose it was is all there is to say
         observations = tuple(Observation(device=device, site=site) for site, device in list(sites.values())[:1])
@@ -75,33 +75,38 @@ def _at(time: float, received_at: int) -> int | None:
 class _Named(NamedTuple):
     device: str
     what: Meaning | None
+    path: str
 
 
 def _named(entry: Entry, fields: Fields) -> _Named:
     name, unit = entry.name, entry.unit
     if len(name) > 2 * NAME_LIMIT or len(unit) > NAME_LIMIT:
         raise Undecodable(f"record {shown(name)}: name or unit too long; at most {NAME_LIMIT} characters a part")
-    return _split(name, unit, fields)
+    return _described(name, unit, fields)
 
 
 @lru_cache(maxsize=4096)
-def _split(name: str, unit: str, fields: Fields) -> _Named:
+def _described(name: str, unit: str, fields: Fields) -> _Named:
+    return _Named(*_split(name, unit, fields), path=f"record {shown(name)}")
+
+
+def _split(name: str, unit: str, fields: Fields) -> tuple[str, Meaning | None]:
     urn = _URN.fullmatch(name)
     if urn:
         rest = (urn[2] or "").replace(":", "/")
         device = urn[1].lower() if urn[1].lower().startswith(_HARDWARE) else urn[1]
-        return _Named(device, meaning(rest, unit, fields) if rest else _by_unit(unit, fields))
+        return (device, meaning(rest, unit, fields) if rest else _by_unit(unit, fields))
     path = _LWM2M.fullmatch(name)
     if path:
-        return _Named(path[1] or "", meaning(path[2], unit, fields))
+        return (path[1] or "", meaning(path[2], unit, fields))
     cut = max(name.rfind("/"), name.rfind(":"))
     parts = name.replace(":", "/").split("/")
     # of `shed/3/cpu/temperature` cpu matters; of `cpu/temperature` it is the device
     what = meaning("/".join(parts[-2:] if len(parts) > 2 else parts[-1:]), unit, fields) or _mapped(name, unit, fields)
     if what is not None:
-        return _Named(name[: max(cut, 0)], what)
+        return (name[: max(cut, 0)], what)
     by_unit = _by_unit(unit, fields)
-    return _Named(name if by_unit else name[: max(cut, 0)], by_unit)
+    return (name if by_unit else name[: max(cut, 0)], by_unit)
 
 
 def _mapped(name: str, unit: str, fields: Fields) -> Meaning | None:

@@ -126,9 +126,14 @@ def _gather(told: _Told, at: int | None, gathered: Gathered) -> tuple[Metric | N
         if value is None or what is None or what.name == "online":  # births and deaths say that
             continue
         stated = from_number(metric.timestamp) if metric.timestamp else at
-        path = f"metric {shown(metric.name)}" if metric.name else f"metric {metric.alias}"
+        path = _path(metric.name) if metric.name else f"metric {metric.alias}"
         gathered.note(Key(device, stated, metric.historical), what, value, path, told.source.fields)
     return unknown, known
+
+
+@lru_cache(maxsize=4096)
+def _path(name: str) -> str:
+    return f"metric {shown(name)}"
 
 
 def _known(recalled: str | None, metric: Metric, fields: Fields) -> tuple[int, Meaning | None]:

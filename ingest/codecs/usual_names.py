@@ -41,7 +41,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
         "batterytemperature",
     ),
     "smoke_raw": ("smokelevel", "smokedensity", "smokeconcentration", "smokevalue", "烟雾浓度"),
-    "humidity": ("relativehumidity", "hum", "rh", "湿度"),
+    "humidity": ("relativehumidity", "hum", "rh", "humidityrh", "湿度"),
     "co": ("carbonmonoxide", "coppm", "colevel", "coconcentration"),
     "battery": ("batterylevel", "batterypercent", "batterypercentage", "batterycharge", "电量"),
     "voltage": ("supplyvoltage", "batteryvoltage", "vbat", "电压"),
@@ -73,6 +73,10 @@ _IN_UNIT: dict[str, tuple[str, str]] = {
     "obscuration": ("smoke", "%/m"),
     "smokeobscuration": ("smoke", "%/m"),
     "smokeobs": ("smoke", "%/m"),
+    "smokem": ("smoke", "%/m"),  # "Smoke (%/m)"
+    "obscurationm": ("smoke", "%/m"),
+    "smokedbm": ("smoke", "db/m"),
+    "obscurationdbm": ("smoke", "db/m"),
     "batterymv": ("voltage", "mv"),
     "voltagemv": ("voltage", "mv"),
     # LwM2M objects, `object.resource`
