@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.admit import Outcome, Reason
 from ingest.codecs import CODECS
 from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.codecs.frames import FRAMES, frame_named
@@ -19,6 +20,7 @@ from ingest.message import Message
 from ingest.readings import FIRE_STATES, QUANTITIES, STATES
 from ingest.sources import Source
 from ingest.sources_file import parse_sources
+from tests.support.admission import Desk
 from tests.support.data import sample
 
 UP = "application/102/device/24e124329e090021/event/up"
@@ -124,6 +126,14 @@ def test_a_bare_frame_without_a_device_can_be_nobodys() -> None:
     assert decode("milesight-gs524n", GS524N_ALARM, "sheds/24-E1-24-52-40-00-00-01/raw").observations[0].device == (
         "24e1245240000001"
     )
+
+
+def test_nobody_enrols_a_bare_frame_that_names_no_device() -> None:
+    desk = Desk('sources: [{filter: "sheds/#", codec: milesight-gs524n, site: shed, enrol: true}]')
+    said = desk.hear("sheds/raw", GS524N_ALARM, at=0)
+    assert (said.outcome, said.reason) == (Outcome.QUARANTINED, Reason.UNKNOWN_DEVICE)
+    assert said.suspicion is not None and "smoke_alarm" in said.suspicion.why, "a fire of nobody's is told all the same"
+    assert desk.hear("sheds/24e1245240000001", GS524N_ALARM, at=1).outcome is Outcome.STORED
 
 
 def test_what_a_device_stored_has_no_frame_counter_so_that_sending_it_twice_is_no_news() -> None:
