@@ -112,10 +112,10 @@ _NOT_MEASURED = frozenset(
         "maximum",
     }
     | {"config", "configuration", "settings", "parameters", "properties", "nodecontrol", "devicecontrol", "control"}
-    | {"forecast", "outdoor", "outside"}
+    | {"forecast", "outdoor", "outside", "attr", "cmd", "command", "commands"}
 )
 #: An `alarm` under one of these, or under nothing, is the detector's own.
-_OWN = frozenset({"", "alarms", "status", "state", "inputs", "input", "detector", "sensor", "head", "di"})
+_OWN = frozenset({"", "alarms", "status", "state", "inputs", "input", "detector", "sensor", "head", "data", "di"})
 _GENERIC = frozenset({"value", "state", "status", "reading", "pv", "present"})
 _LWM2M = re.compile(r"(?:.*[/:])?(\d{1,5})/\d{1,5}/(\d{1,5})", re.ASCII)
 _SIGNS = re.compile(r"[^\w.]|_")
