@@ -50,6 +50,7 @@ def forget_metrics(memory: CodecMemory, of: Node) -> None:
 
 def learn(memory: CodecMemory, of: Node, device: str, metric: Metric, *, known_wins: bool) -> None:
     """A metric with its name: what later messages may leave out. `known_wins` for messages that a broker kept."""
+    known_wins = known_wins or not metric.datatype  # no birth: those tell the type
     short = len(metric.name) <= NAME_LIMIT
     told = f"{metric.datatype}|{metric.unit[:20].replace('|', '')}|{metric.name if short else ''}"
     if metric.alias is not None:

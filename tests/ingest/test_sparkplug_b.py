@@ -122,6 +122,14 @@ def test_known_metrics_are_told_beside_unknown_ones() -> None:
     assert len(decoded.requests) == 1
 
 
+def test_data_with_a_name_do_not_take_away_what_the_birth_said() -> None:
+    host = Host()
+    host.hears(DBIRTH, payload(metric("Temperature", 77, alias=1, kind="Int8", props=properties(engUnit="°F")), seq=1))
+    for named in ("Temperature", ""):
+        body = payload(metric(named, -40, alias=1, kind="Int8", typed=False), seq=2, at=AT)
+        assert host.hears(DDATA, body).observations[0].values == {"temperature": pytest.approx(-40.0)}
+
+
 def test_numbers_wrap_and_may_come_twice_or_be_left_out_where_they_are_0() -> None:
     host = Host().session()
     for seq in [*range(2, 256), 255, 0, 1, 2]:
