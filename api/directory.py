@@ -11,7 +11,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-import psycopg
 import structlog
 
 from api.tokens import Token
@@ -19,6 +18,7 @@ from ingest.errors import Unavailable
 from ingest.readings import MINUTE
 
 REFRESH = 3.0  #: seconds
+PATIENCE = 5.0  #: seconds for one question to the database
 #: How exactly the last use of a token is kept.
 COARSE = 5 * MINUTE
 
@@ -81,10 +81,11 @@ class Directory:
     async def _read(self) -> None:
         self._begun = time.monotonic()
         try:
-            self._known = await self._load()
-        except (Unavailable, psycopg.Error) as error:
+            async with asyncio.timeout(PATIENCE):
+                self._known = await self._load()
+        except Exception as error:  # whatever it is: a task that ended would never again notice what was revoked
             if self._trouble is None:
-                _log.warning("tokens cannot be read; those known go on working", error=" ".join(str(error).split()))
+                _log.warning("tokens cannot be read; those known go on working", error=_line(error))
             self._trouble = "tokens cannot be checked now, because the database is away or its schema is not applied"
         else:
             self._trouble = None
@@ -95,6 +96,12 @@ class Directory:
             self._used = used
             return
         try:
-            await self._note_use(used)
-        except (Unavailable, psycopg.Error):
+            async with asyncio.timeout(PATIENCE):
+                await self._note_use(used)
+        except Exception as error:
+            _log.warning("the last use of tokens was not kept yet", error=_line(error))
             self._used = used | self._used
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())

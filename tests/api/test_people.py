@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import passwords
+from api.access import may_push
 from api.failures import ADDRESSES, BURST, REFILL, Failures
 from api.people import (
     OWNER,
@@ -22,6 +24,7 @@ from api.people import (
     vain_scopes,
     who_may,
 )
+from api.problems import Problem
 from api.tokens import Fault, Token, digest, issue, public_id, shown
 from ingest.readings import SECOND
 
@@ -64,6 +67,14 @@ def test_a_program_does_what_its_scopes_say_and_pushes_for_its_source_alone() ->
     assert program_caller("grafana", ["read"]).rights == {"read"}
     assert all(program_caller("script", ["admin"]).may(right) for right in WORDS)
     assert not any(program_caller("nothing", []).may(right) for right in WORDS)
+
+
+def test_a_push_is_refused_for_another_source_and_the_refusal_names_the_scope() -> None:
+    platform = program_caller("platform", ["push:ctwing"])
+    asyncio.run(may_push(platform, "ctwing"))
+    with pytest.raises(Problem, match="scope push:onenet; token platform has scope push:ctwing") as refusal:
+        asyncio.run(may_push(platform, "onenet"))
+    assert refusal.value.status == 403
 
 
 def test_acts_of_programs_people_and_the_owner_bear_names_that_cannot_be_taken_for_one_another() -> None:
