@@ -149,6 +149,7 @@ def test_no_bytes_break_it(data: st.DataObject) -> None:
         st.binary(max_size=30),
         st.sampled_from([b"ON", b"1", b"offline", b""]),
         mutated(samples),
+        st.sampled_from(samples),
         trees(KEYS, TEXTS).map(lambda tree: json.dumps(tree).encode()),
     )
     topics = st.sampled_from([*TOPICS, "acme/shed03/state", "acme/shed03/lwt"])

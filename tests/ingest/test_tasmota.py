@@ -90,11 +90,13 @@ def test_a_message_of_very_many_devices_is_refused() -> None:
 def test_no_bytes_break_it(data: st.DataObject) -> None:
     files = ["zigbee_named.json", "state.json", "tuya_mcu.json", "lorawan_bridge.json", "sensor_switch_contact.json"]
     samples = [sample(f"tasmota/{file}").read_bytes() for file in files]
+    samples += [b'{"x\\ny":{"Temperature":"warm"}}', b'{"ZbReceived":{"1":{"ZoneType":40,"ZoneStatusChange":257}}}']
     memory: CodecMemory = {}
     payloads = st.one_of(
         st.binary(max_size=40),
         st.sampled_from([b"Online", b"Offline", b"ON"]),
         mutated(samples),
+        st.sampled_from(samples),
         trees(KEYS, TEXTS).map(lambda tree: json.dumps(tree).encode()),
     )
     for topic, payload in data.draw(st.lists(st.tuples(st.sampled_from(TOPICS), payloads), max_size=5)):

@@ -120,9 +120,12 @@ def test_a_dead_bridge_speaks_only_for_its_own_devices() -> None:
 def test_no_bytes_break_it(data: st.DataObject) -> None:
     files = ["ias_keypad_test_and_smoke_keys.json", "mijia_smoke_clear_with_device_block.json"]
     samples = [sample(f"zigbee2mqtt/{file}").read_bytes() for file in files]
+    samples += [b'{"smoke":true,"test":true}', b'{"smoke":false,"voltage":"\\n"}']
     memory: CodecMemory = {}
     payloads = st.one_of(
-        st.binary(max_size=40), mutated(samples), trees(KEYS, TEXTS).map(lambda t: json.dumps(t).encode())
+        st.binary(max_size=40),
+        st.sampled_from(samples) | mutated(samples),
+        trees(KEYS, TEXTS).map(lambda t: json.dumps(t).encode()),
     )
     for topic, payload in data.draw(st.lists(st.tuples(st.sampled_from(TOPICS), payloads), max_size=5)):
         survives("zigbee2mqtt", topic, payload, memory, data.draw(st.sampled_from([ALL, None])))
