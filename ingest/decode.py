@@ -9,7 +9,7 @@ from typing import TextIO
 
 import msgspec
 
-from ingest.codecs import CODECS, PLANNED
+from ingest.codecs import CODECS
 from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory
 from ingest.errors import OperatorError, Undecodable
 from ingest.message import Message
@@ -75,8 +75,7 @@ def decode_files(
 
 def _source(codec: str, topic: str, path: Path | None) -> Source:
     if codec not in CODECS:
-        what = "is not built yet" if codec in PLANNED else "is unknown"
-        raise _Usage(f"codec {codec} {what}; built: {', '.join(CODECS)}")
+        raise _Usage(f"codec {codec} is unknown; known: {', '.join(CODECS)}")
     if topic and (wrong := valid_topic(topic)):
         raise _Usage(wrong)
     if path is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from ingest.codecs import CODECS, PLANNED
+from ingest.codecs import CODECS
 from ingest.codecs.frames import FRAMES
 from ingest.codecs.json_path import parse_path
 from ingest.codecs.naming import INVENTORY, parse_naming
@@ -162,11 +162,8 @@ def _check_alone(file: ConfigFile, source: Source, entry: dict[str, object], at:
 def _check_codec(file: ConfigFile, source: Source, entry: dict[str, object], at: _Path) -> None:
     if not source.codec:
         file.problem(f"codec is missing; known: {', '.join(CODECS)}", *at)
-    elif source.codec in PLANNED:
-        file.problem(f"codec {source.codec} is not built yet; built: {', '.join(CODECS)}", *at, "codec")
     elif source.codec not in CODECS:
-        guess = _guess(source.codec, (*CODECS, *sorted(PLANNED)))
-        file.problem(f"unknown codec {source.codec}{guess}", *at, "codec")
+        file.problem(f"unknown codec {source.codec}{_guess(source.codec, tuple(CODECS))}", *at, "codec")
     elif source.codec == "json-map":
         _check_mapping(file, source, at)
     elif source.codec == "ember-json":

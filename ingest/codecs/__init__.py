@@ -51,6 +51,3 @@ CODECS: dict[str, Decode] = {
     "onenet": onenet.decode,
     "onem2m": onem2m.decode,
 }
-
-#: Names that are promised to the outside and not built yet: refused with a line of their own.
-PLANNED: frozenset[str] = frozenset()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.codecs import CODECS
 from ingest.errors import ConfigError
 from ingest.sources import Clock
 from ingest.sources_file import load_sources, parse_sources
@@ -72,8 +73,8 @@ MAP = 'filter: "m/#", codec: json-map, device: x'
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ('{filter: "a", codec: zigbee2mqtt}', "codec zigbee2mqtt is not built yet; built: ember-json, json-map"),
-        ('{filter: "a"}', "codec is missing; known: ember-json, json-map"),
+        ('{filter: "a", codec: zigbee2mqt}', "unknown codec zigbee2mqt; did you mean zigbee2mqtt?"),
+        ('{filter: "a"}', f"codec is missing; known: {', '.join(CODECS)}"),
         ('{filter: "a", codec: ember-json, urgent: "yes"}', "urgent: 'yes' is neither true nor false"),
         ('{filter: "a", codec: ember-json, shard: 7}', "shard: 7 is no text; put it into quotes"),
         (
