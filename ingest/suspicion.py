@@ -19,6 +19,7 @@ from ingest.topics import EmberKind, parse_ember
 #: Nobody writes the alarm behind this much of something else.
 LOOK_AT = 64 * 1024
 _CALLS = "火警".encode(), "火警".encode("gbk"), rb"\\u706b\\u8b66"
+_SMOKE = rb"(?<![a-z_])smoke"  #: as Zigbee and others write the state; no_smoke and dense_smoke are something else
 _FIRE_WORD = rb"""["']fire["'](?!\s{0,8}[:=]\s{0,8}["']?(?:false|off|no|null|0))"""
 
 
@@ -65,7 +66,7 @@ def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[bytes], re.Pattern[byt
     name = b"(?:" + b"|".join(re.escape(written.encode()) for written in names) + b")"
     to_value = rb"""["']?\s{0,8}[:=]\s{0,8}["']?"""
     true = rb"(?:true|on\b|yes\b|1(?![\d.])|t[rue]{0,3}\Z)"
-    signs = [name + to_value + true, _FIRE_WORD, *_CALLS]
+    signs = [name + to_value + true, _SMOKE + to_value + true, _FIRE_WORD, *_CALLS]
     false = name + to_value + rb"(?:false|off|no\b|0)"
     return re.compile(b"|".join(signs), re.IGNORECASE), re.compile(false, re.IGNORECASE)
 

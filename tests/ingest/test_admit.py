@@ -229,6 +229,7 @@ def test_an_unknown_device_that_says_no_fire_is_not_suspicious(desk: Desk, body:
         b"{'heat_alarm' : True}",
         b"manual_alarm=on",
         b'{"smoke_alarm": tr',
+        b'{"battery": 90, "smoke": true, "linkquality": ',
         b'{"type": "fire"',
         '{"内容": "火警"'.encode(),
         "火警".encode("gbk"),
@@ -246,6 +247,8 @@ def test_bytes_that_read_like_fire_are_suspicious(desk: Desk, payload: bytes) ->
 @pytest.mark.parametrize(
     "payload",
     [
+        b'{"smoke": 0.01, "no_smoke": true, ',
+        b'{"smoke": false',
         b"",
         b"{",
         b'{"smoke_alarm": false, "temperature": "x"}',
