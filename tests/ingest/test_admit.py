@@ -59,7 +59,7 @@ def test_each_reason_of_quarantine_says_what_is_wrong(desk: Desk) -> None:
     assert (said.reason, said.detail) == (Reason.UNDECODABLE, "not JSON: input data was truncated")
     said = desk.hear(TELEMETRY, b" " * (PAYLOAD_LIMIT + 1), at=3)
     assert (said.reason, said.detail) == (Reason.OVERSIZE, "262145 bytes; at most 262144 are read")
-    said = desk.hear("zigbee2mqtt/x", {"smoke": True}, at=4)
+    said = desk.hear("zigbee2mqtt/x", {"smoke": False}, at=4)
     assert (said.reason, said.suspicion) == (Reason.NO_SOURCE, None)
     assert all(not admission.readings for admission in [said])
 
