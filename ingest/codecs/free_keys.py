@@ -60,7 +60,8 @@ class Reader:
             if what is None or value is None:
                 continue
             try:
-                note(what, value, f"{path}.{key}", self._mapped, values, states)
+                where = key if key.isprintable() else shown(key)  # signs in a key do not count, but a line has one end
+                note(what, value, f"{path}.{where}", self._mapped, values, states)
             except Undecodable as error:
                 wrong = wrong or error
         states = without_tested_fire(states)

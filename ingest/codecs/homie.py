@@ -91,6 +91,11 @@ def _text(payload: bytes, what: str) -> str:
         raise Undecodable(f"{what}: not UTF-8; send UTF-8") from None
 
 
+def _shown(levels: str) -> str:
+    """Levels of a topic on one line."""
+    return levels if levels.isprintable() else shown(levels)
+
+
 def _property(
     prefix: str, node: str, id_: str, payload: bytes, topic: str, source: Source, memory: CodecMemory
 ) -> Decoded:
@@ -102,10 +107,11 @@ def _property(
         return _NOTHING
     values: dict[str, float] = {}
     states: dict[str, bool] = {}
-    text = _text(payload, f"{node}/{id_}")
+    where = _shown(f"{node}/{id_}")
+    text = _text(payload, where)
     if what.either and _is_number(text):  # a boolean is a word on the wire, so this is a scale
         what = what._replace(name="smoke_raw", either=False)
-    note(what, text, f"{node}/{id_}"[:_LONGEST_PREFIX], source.fields, values, states)
+    note(what, text, where, source.fields, values, states)
     if not values and not states:
         return _NOTHING
     site, device = placed(source, topic, None, prefix.rpartition("/")[2])
@@ -154,11 +160,12 @@ def _description(prefix: str, payload: bytes, source: Source, memory: CodecMemor
 
 
 def _alert(prefix: str, id_: str, payload: bytes, topic: str, source: Source) -> Decoded:
-    text = _text(payload, f"$alert/{id_[:40]}")[:_LONGEST_ALERT]
+    where = _shown(f"$alert/{id_[:40]}")
+    text = _text(payload, where)[:_LONGEST_ALERT]
     known = _ALERTS.get(id_.removeprefix("hc-"))
     if known is None:
         if _OF_FIRE.search(f"{id_[:200]} {text}"):
-            raise Undecodable(f"$alert/{id_[:40]}: speaks of fire under an unknown id; smoke or fire would be one")
+            raise Undecodable(f"{where}: speaks of fire under an unknown id; smoke or fire would be one")
         return _NOTHING
     state, value = known
     if state in _FIRES and _OF_TEST.search(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.codecs.contract import CodecMemory
@@ -36,6 +36,7 @@ TOPICS = ["v1/devices/me/telemetry", "v1/gateway/telemetry", "v1/gateway/connect
 ATTRIBUTES = ["specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype"]
 
 
+@settings(deadline=None)
 @given(mangled(*THINGSBOARD), st.sampled_from(TOPICS))
 def test_whatever_thingsboard_sends_is_decoded_or_refused_in_one_line(payload: bytes, topic: str) -> None:
     memory: CodecMemory = {}
@@ -43,6 +44,7 @@ def test_whatever_thingsboard_sends_is_decoded_or_refused_in_one_line(payload: b
     assert memory == {}
 
 
+@settings(deadline=None)
 @given(
     mangled(*CLOUDEVENTS),
     st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from(["1.0", "application/json", "", "x", "/a/b"])),
@@ -66,6 +68,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_any_value_under_a_known_key_is_read_or_refused(body: dict[str, object]) -> None:
     keeps_its_promises("thingsboard", "v2/t", json.dumps(body).encode())

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.codecs.contract import CodecMemory
 from ingest.codecs.homie_memory import DEVICE_LIMIT, PROPERTY_LIMIT
+from tests.support.data import sample
 from tests.support.mangled import decoded, keeps_its_promises, mangled
 
 SAMPLES = [
@@ -20,7 +21,19 @@ SAMPLES = [
         "description_smoke_composed.json",
     )
 ]
-TAILS = ["$state", "$description", "$alert/smoke", "$alert/x", "a/smoke", "cpu/temperature", "a/b/set", "$log/warn", ""]
+TAILS = [
+    "$state",
+    "$description",
+    "$alert/smoke",
+    "$alert/x",
+    "a/smoke",
+    "a/smo\nke",
+    "$alert/fi\nre",
+    "cpu/temperature",
+    "a/b/set",
+    "$log/warn",
+    "",
+]
 
 
 def tell(memory: CodecMemory, topic: str, payload: str) -> list[tuple[str, dict[str, float], dict[str, bool]]]:
@@ -32,11 +45,13 @@ def description(**more: object) -> str:
     return json.dumps({"homie": "5.0", "version": 1, **more})
 
 
+@settings(deadline=None)
 @given(mangled(*SAMPLES), st.sampled_from(TAILS), st.sampled_from(["homie/5/d/", "a/b/5/d/", "5/5/", "homie/5/$x/"]))
 def test_whatever_arrives_is_decoded_or_refused_in_one_line(payload: bytes, tail: str, prefix: str) -> None:
     keeps_its_promises("homie", prefix + tail, payload)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["gw", "a", "b"]), st.sampled_from(TAILS), mangled(*SAMPLES)), max_size=12))
 def test_no_order_of_messages_breaks_what_is_remembered(told: list[tuple[str, str, bytes]]) -> None:
     memory: CodecMemory = {}
@@ -91,6 +106,18 @@ def test_domains_do_not_mix() -> None:
     lost = decoded("homie", "other/5/gw/$state", b"lost", memory).observations
     assert [(item.device, item.states) for item in lost] == [("gw", {"online": False})]
     assert [device for device, _, _ in tell(memory, "gw/$state", "lost")] == ["gw", "head"]
+
+
+def test_every_property_of_the_published_head_is_understood() -> None:
+    memory: CodecMemory = {}
+    head = "shed03-smoke"
+    tell(memory, f"{head}/$description", sample("homie_5/description_smoke_composed.json").read_text(encoding="utf-8"))
+    assert tell(memory, f"{head}/detector/smoke", "true") == [(head, {}, {"smoke_alarm": True})]
+    assert tell(memory, f"{head}/detector/temperature", "61") == [(head, {"temperature": 61.0}, {})]
+    assert tell(memory, f"{head}/detector/obscuration", "0") == [(head, {"smoke": 0.0}, {})]
+    assert tell(memory, f"{head}/device/battery", "8") == [(head, {"battery": 8.0}, {})]
+    assert tell(memory, f"{head}/device/tamper", "false") == [(head, {}, {"tamper": False})]
+    assert tell(memory, "gw01/$state", "lost")[1] == (head, {}, {"online": False})
 
 
 def test_a_removed_device_is_forgotten() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.codecs.contract import CodecMemory
@@ -27,6 +27,7 @@ def frame(src: str, **components: object) -> bytes:
     return json.dumps({"src": src, "method": "NotifyStatus", "params": {"ts": 1736604018.38, **components}}).encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(TOPICS), mangled(*SAMPLES)), min_size=1, max_size=4))
 def test_whatever_arrives_is_decoded_or_refused_in_one_line(told: list[tuple[str, bytes]]) -> None:
     memory: CodecMemory = {}
