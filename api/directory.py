@@ -19,6 +19,7 @@ from ingest.readings import MINUTE
 
 REFRESH = 3.0  #: seconds
 PATIENCE = 5.0  #: seconds for one question to the database
+GRACE = 2.0  #: seconds for what is under way at the end
 #: How exactly the last use of a token is kept.
 COARSE = 5 * MINUTE
 
@@ -40,17 +41,22 @@ class Directory:
         self._trouble: str | None = "tokens were not read yet"
         self._begun = -1.0  # monotonic time of the newest attempt to read them
         self._reading = asyncio.Lock()
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._stopping.clear()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            await self._write_uses()
+        """End the reading; a question that is under way gets a moment, because cancelling it takes longer."""
+        if self._task is None:
+            return
+        self._stopping.set()
+        await asyncio.wait({self._task}, timeout=GRACE)
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
 
     def known(self, id: str) -> Token | None:
         """The token as it was some seconds ago."""
@@ -72,11 +78,14 @@ class Directory:
             self._used[token.id] = now
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             async with self._reading:
                 await self._read()
             await self._write_uses()
-            await asyncio.sleep(REFRESH)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH):
+                    await self._stopping.wait()
+        await self._write_uses()
 
     async def _read(self) -> None:
         self._begun = time.monotonic()
