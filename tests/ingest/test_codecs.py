@@ -6,6 +6,7 @@ or a line for each. samples.txt names published samples, a line each, in the ord
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_golden(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_codec_has_golden_cases() -> None:
     assert {case.parent.name for case in CASES} == set(CODECS)
     assert len(CASES) > 50
+
+
+#: Rows of the index that say what others mean, not what a device sends.
+EXPECTATIONS = (".resolved.json", ".expected.json")
+
+
+def test_every_published_sample_has_its_meaning_in_a_golden_case() -> None:
+    with sample("index.csv").open(encoding="utf-8", newline="") as file:
+        rows = [f"{row['format']}/{row['file']}" for row in csv.DictReader(file)]
+    inputs = {row for row in rows if not row.endswith(EXPECTATIONS)}
+    twins = {row for row in inputs if row.startswith("sparkplug_b/spec_") and row.endswith(".json")}
+    named = {line for case in CASES for line in _lines(str(case / "samples.txt"))}
+    assert len(inputs) > 120
+    assert inputs - twins - named == set()
 
 
 def _lines(name: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ from ingest.message import Message
 from ingest.readings import FIRE_STATES, QUANTITIES, STATES
 from ingest.sources import Source
 from tests.support.data import SAMPLES, sample
+from tests.support.hostile import affordable
 
 FOLDERS = {
     "ctwing": "ctwing_aep",
@@ -166,9 +166,7 @@ HOSTILE: dict[str, list[object]] = {
 def test_the_largest_payloads_are_judged_soon(codec: str, tree: object) -> None:
     payload = json.dumps(tree, separators=(",", ":")).encode()
     assert len(payload) <= PAYLOAD_LIMIT
-    start = time.process_time()
-    checked(codec, payload, "$oc/devices/head-1/sys/properties/report")
-    assert time.process_time() - start < 0.5
+    assert affordable(lambda: checked(codec, payload, "$oc/devices/head-1/sys/properties/report"))
 
 
 def checked(codec: str, payload: bytes, topic: str, fields: dict[str, str | None] | None = None) -> None:

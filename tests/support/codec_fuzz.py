@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
+from functools import partial
 
 import msgspec
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from ingest.errors import Undecodable
 from ingest.message import Message
 from ingest.readings import QUANTITIES, STATES
 from ingest.sources import Source
+from tests.support.hostile import affordable
 
 
 def tell(codec: str, topic: str, payload: bytes | object, memory: CodecMemory, source: Source | None = None) -> Decoded:
@@ -40,22 +41,14 @@ def survives(codec: str, topic: str, payload: bytes, memory: CodecMemory, source
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(memory)) == memory
 
 
-def slowest(codec: str, messages: list[tuple[str, bytes]], memory: CodecMemory | None = None) -> float:
-    """CPU seconds of the slowest of these messages, each the best of three."""
-    worst = 0.0
-    for topic, payload in messages:
-        best = 1e9
-        for _ in range(3):
-            began = time.process_time()
-            survives_quietly(codec, topic, payload, {} if memory is None else memory)
-            best = min(best, time.process_time() - began)
-        worst = max(worst, best)
-    return worst
+def affordable_each(codec: str, messages: list[tuple[str, bytes]], memory: CodecMemory | None = None) -> bool:
+    """Whether none of these messages costs too much, each from this memory or an empty one."""
 
+    def decode(topic: str, payload: bytes) -> None:
+        with contextlib.suppress(Undecodable):
+            tell(codec, topic, payload, {} if memory is None else memory)
 
-def survives_quietly(codec: str, topic: str, payload: bytes, memory: CodecMemory) -> None:
-    with contextlib.suppress(Undecodable):
-        tell(codec, topic, payload, memory)
+    return all(affordable(partial(decode, topic, payload)) for topic, payload in messages)
 
 
 def trees(keys: list[str], texts: list[str]) -> st.SearchStrategy[object]:
