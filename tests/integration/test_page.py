@@ -44,6 +44,7 @@ def board(browser: Browser, database: str, rows: Rows) -> Iterator[Served]:
         yield api
         assert browser.said == []
         browser.go("about:blank")
+        browser.wait("location.href === 'about:blank'")  # who is still there complains of the server that goes
 
 
 def text_of(browser: Browser, selector: str) -> str:
