@@ -11,7 +11,9 @@ from functools import partial
 
 import structlog
 
+from ingest.codecs.gb26875 import zone_of_panels
 from ingest.database import database_url, open_pool
+from ingest.gb26875_server import Gb26875Server, server_source
 from ingest.journal_sqlite import SqliteJournal
 from ingest.maintenance import Maintenance
 from ingest.message import Kind
@@ -27,7 +29,7 @@ from ingest.role import (
     spare_the_collector,
     wall,
 )
-from ingest.settings import Settings
+from ingest.settings import Settings, split_bind
 from ingest.sources import Sources
 from ingest.sources_file import load_sources
 from ingest.writer import Writer
@@ -72,7 +74,26 @@ def receivers(
             now=wall,
         )
         parts[f"receiver of {shard}"] = partial(receive, journal, receiver)
+    if settings.gb26875_bind:
+        parts["GB/T 26875.3 server"] = panel_server(settings.gb26875_bind, sources, journals).run
     return parts
+
+
+def panel_server(bind: str, sources: Sources, journals: Mapping[str, SqliteJournal]) -> Gb26875Server:
+    """What fire panels' transmitters report to; it appends to the log of its source's shard."""
+    source = server_source(sources)
+    host, port = split_bind(bind)
+    server = Gb26875Server(
+        host=host,
+        port=port,
+        append=journals[source.shard].messages.append,
+        shard=source.shard,
+        now=wall,
+        source=source.filter,
+        zone=zone_of_panels(source),
+    )
+    log.info("listening to transmitters", host=host, port=server.port)
+    return server
 
 
 def writers(

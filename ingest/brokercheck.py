@@ -53,6 +53,7 @@ def check_broker(
     mqtt_url: str, sources: Sequence[Source] = (), *, messages: int = MESSAGES, seconds: float = SECONDS
 ) -> list[Finding]:
     """Everything worth saying about the broker, within `seconds`; never raises for what a broker may do."""
+    sources = [source for source in sources if source.by_broker]
     findings = [Finding(grade=Grade.BROKEN, about="sources", seen=problem) for problem in connection_problems(sources)]
     try:
         address = parse_mqtt_url(mqtt_url)

@@ -21,10 +21,11 @@ import msgspec
 import structlog
 
 from ingest.codecs.gb26875 import BEIJING, SERVER_TOPIC
-from ingest.errors import OperatorError
+from ingest.errors import ConfigError, OperatorError
 from ingest.gb26875_intake import Append, Intake, Outcome
 from ingest.gb26875_link import Command, Link
 from ingest.metrics import Gb26875Metrics
+from ingest.sources import Source, Sources
 
 WAIT_S = 0.2  #: the longest wait for the network: how soon `stop` is seen
 CHORES_S = 0.5
@@ -332,6 +333,16 @@ class Gb26875Server:
         self._metrics.closed(why)
         if self._by_address.get(link.known_as) is link:
             del self._by_address[link.known_as]
+
+
+def server_source(sources: Sources) -> Source:
+    """The source that takes in what this server hears; ConfigError when sources.yaml has none."""
+    for source in sources.sources:
+        if source.codec == SERVER_TOPIC and source.filter.partition("/")[0] == SERVER_TOPIC:
+            return source
+    raise ConfigError(
+        [f"gb26875_bind is set, but sources has no {{filter: {SERVER_TOPIC}/+, codec: {SERVER_TOPIC}, urgent: true}}"]
+    )
 
 
 def _bound(host: str, port: int) -> tuple[socket.socket, socket.socket]:

@@ -59,6 +59,7 @@ class Receiver:
         now: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        sources = [source for source in sources if source.by_broker]
         if problems := connection_problems(sources):
             raise ConfigError(problems)
         self.shard = shard = journal.shard

@@ -17,6 +17,11 @@ class Clock(StrEnum):
     OBSERVED = "observed"  #: a recording: the log clock follows the feed
 
 
+#: First levels of the topics of what reaches us without a broker: the fire panels' transmitters that our own server
+#: listens to, and what platforms push to the API. Nothing below them is subscribed to, so nobody can send it by MQTT.
+OWN_SERVERS = frozenset({"gb26875", "push"})
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of sources.yaml. `site` and `device` say how they are found: see deploy/config/sources.yaml."""
 
@@ -32,6 +37,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = "UTC"  #: for device times that state no zone
     fields: dict[str, str | None] = {}
     frame: str = ""  #: device frames inside LoRaWAN uplinks: the codec's name, "" = by the device profile's name
+
+    @property
+    def by_broker(self) -> bool:
+        """Whether a broker hands it to us."""
+        return self.filter.partition("/")[0] not in OWN_SERVERS
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):

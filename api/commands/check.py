@@ -14,6 +14,7 @@ from api.app import SCHEMAS
 from ingest.brokercheck import Grade, check_broker
 from ingest.database import AWAY, Connection, connect, database_url, pending
 from ingest.errors import ConfigError, EmberwatchError
+from ingest.gb26875_server import server_source
 from ingest.settings import Settings, load_settings
 from ingest.sources import Sources
 from ingest.sources_file import load_sources
@@ -70,6 +71,10 @@ def _files(report: Report, settings: Settings) -> Sources | None:
     if sources := report.tried("sources", lambda: load_sources(settings.file("sources"))):
         shards = ", ".join(sources.shards())
         report.good("sources", f"{len(sources.sources)} filters, shards {shards}{_origin(settings.sources)}")
+        if settings.gb26875_bind:
+            taken_in = report.tried("gb26875", lambda: server_source(sources))
+            if taken_in is not None:
+                report.good("gb26875", f"transmitters report to {settings.gb26875_bind}, into shard {taken_in.shard}")
     if rulebook := report.tried("rules", lambda: load_rulebook(settings.file("rules"))):
         report.good("rules", f"{len(rulebook.rules)} rules, version {rulebook.version}{_origin(settings.rules)}")
     if teams := report.tried("teams", lambda: load_teams(settings.file("teams"))):

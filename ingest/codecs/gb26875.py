@@ -53,6 +53,11 @@ _NO_DATA = frozenset((CONTROL, CONFIRM, REQUEST, DENY))
 _ANSWERS = frozenset((CONFIRM, RESPONSE, DENY))
 
 
+def zone_of_panels(source: Source) -> str:
+    """The zone of the times panels state and of the clock they are set to: Beijing unless the source says another."""
+    return BEIJING if source.zone == _UNSET_ZONE else source.zone
+
+
 def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
     """Uploads and answers give readings; confirmations, denials and what a centre sends give none.
 
@@ -139,7 +144,7 @@ def _read(frame: Frame, start: int, message: Message, source: Source, found: _Fo
     if command in _NO_DATA:
         return
     site, transmitter = placed(source, message.topic, None, _name(frame, message.topic))
-    zone = BEIJING if source.zone == _UNSET_ZONE else source.zone
+    zone = zone_of_panels(source)
     historical = command == RESPONSE and frame.unit[:1] in OPERATIONS
     try:
         for part, label, values, states in items(frame.unit, frame.sent, _ANALOG.of(source)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,7 +23,8 @@ from ingest.message import Kind
 from ingest.readings import HOUR
 from tests.support.broker import Publisher, missing_mosquitto
 from tests.support.collector import Collector
-from tests.support.program import Program
+from tests.support.data import published_frames
+from tests.support.program import Program, free_port
 from tests.support.skip import skip_or_fail
 
 pytestmark = pytest.mark.acceptance
@@ -48,9 +50,9 @@ def program(tmp_path: Path, broker: Broker, database: str, collector: Collector)
         yield program
 
 
-def register(program: Program, *, devices: int, interval: float | None = 3_600) -> None:
+def register(program: Program, *, devices: int, interval: float | None = 3_600, id: str = "head-{}") -> None:
     """Import one shed with so many heads; the relay carries them into the log when the program runs."""
-    heads = [Device(id=f"head-{each}", site="shed-1", expected_interval_s=interval) for each in range(1, devices + 1)]
+    heads = [Device(id=id.format(each), site="shed-1", expected_interval_s=interval) for each in range(1, devices + 1)]
     delta = InventoryDelta(sites=[Site(id="shed-1", name="一号车棚")], devices=heads)
     path = program.folder / "inventory.csv"
     write_inventory(delta, path)
@@ -213,3 +215,25 @@ def test_poison_is_set_aside_with_its_reason_and_the_fire_among_it_pages(
     assert len(items) >= len(poison) and {item["reason"] for item in items} == {"undecodable"}
     assert all(item["detail"] for item in items)
     assert len(collector.arrivals()) == 1
+
+
+def test_a_panel_s_fire_is_confirmed_and_told_and_no_broker_can_play_the_panel(
+    tmp_path: Path, broker: Broker, database: str, collector: Collector
+) -> None:
+    fire, port = published_frames()["doc smoke fire"], free_port()
+    bind = {"EMBERWATCH_GB26875_BIND": f"127.0.0.1:{port}"}
+    program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url, more=bind)
+    register(program, devices=1, id="790300000000-1.1-10.2")
+    with program:
+        program.until(lambda: program.in_log("main", "INVENTORY"))
+        publisher = Publisher(broker.url)
+        publisher.publish("gb26875/790300000000", fire)
+        publisher.close()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as panel:
+            panel.sendall(fire)
+            confirmation = panel.recv(1_024)
+        assert (confirmation[:4], confirmation[26]) == (fire[:4], 3)
+        (page,) = collector.wants(1, within=10)
+        assert (page.body["incident"]["site"], page.body["alerts"][0]["rule"]) == ("shed-1", "smoke-alarm")
+        program.until(lambda: program.ledger()["messages"]["waiting"] == 0, what="all in the books")
+        assert program.ledger()["messages"]["received"] == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +23,7 @@ from ingest.errors import Undecodable
 from ingest.message import Message
 from ingest.readings import iso
 from ingest.sources import Source
-from tests.support.data import sample
+from tests.support.data import published_frames
 from tests.support.hostile import affordable
 
 SOURCE = Source(filter="gb26875/#", codec="gb26875")
@@ -62,14 +60,6 @@ MEANINGS: dict[str, list[tuple[str, str, dict[str, float], dict[str, bool]]]] = 
 }
 
 
-@cache
-def published() -> dict[str, bytes]:
-    """The frames of the sample file by their labels."""
-    lines = sample("gb26875/sample_frames.txt").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split("|") for line in lines if "|" in line and not line.startswith("#"))
-    return {label.strip(): bytes.fromhex(text) for label, text in pairs}
-
-
 def decoded(payload: bytes, source: Source = SOURCE, topic: str = "-") -> Decoded:
     return decode(Message(topic=topic, source=source.filter, received_at=0), payload, source, {})
 
@@ -91,17 +81,17 @@ def frame(unit: bytes = b"", *, serial: int = 1, command: int = SEND, source: by
 def test_a_published_frame_means_what_its_source_says(label: str) -> None:
     found = [
         (item.device, _beijing(item.observed_at), item.values, item.states)
-        for item in decoded(published()[label]).observations
+        for item in decoded(published_frames()[label]).observations
     ]
     assert found == MEANINGS[label]
 
 
 def test_no_published_frame_is_without_a_meaning() -> None:
-    assert published().keys() == MEANINGS.keys()
+    assert published_frames().keys() == MEANINGS.keys()
 
 
 def test_all_published_frames_in_one_message_say_what_they_say_alone() -> None:
-    together = decoded(b"".join(published().values())).observations
+    together = decoded(b"".join(published_frames().values())).observations
     alone = {(device, at) for meaning in MEANINGS.values() for device, at, _, _ in meaning}
     assert {(item.device, _beijing(item.observed_at)) for item in together} == alone
     assert len(together) == len(alone)
@@ -111,7 +101,7 @@ def test_all_published_frames_in_one_message_say_what_they_say_alone() -> None:
     "label", [label for label in MEANINGS if label not in ("dgiot heartbeat b ack", "doc deny", "doc ack")]
 )
 def test_a_published_frame_with_one_bit_turned_over_is_refused(label: str) -> None:
-    whole = bytearray(published()[label])
+    whole = bytearray(published_frames()[label])
     whole[-3] ^= 1
     with pytest.raises(Undecodable, match="wrong checksum"):
         decoded(bytes(whole))
@@ -119,12 +109,12 @@ def test_a_published_frame_with_one_bit_turned_over_is_refused(label: str) -> No
 
 @pytest.mark.parametrize("label", MEANINGS)
 def test_a_published_frame_that_ends_too_soon_is_refused(label: str) -> None:
-    for size in range(len(published()[label])):
-        assert outcome(published()[label][:size]) is None
+    for size in range(len(published_frames()[label])):
+        assert outcome(published_frames()[label][:size]) is None
 
 
 def test_a_frame_is_read_as_it_was_built() -> None:
-    for label, raw in published().items():
+    for label, raw in published_frames().items():
         found = read_frame(raw, 0, len(raw))
         assert found.sum_ok == (label != "dgiot heartbeat b ack")
         assert build(found)[:-3] == raw[:-3]
@@ -191,7 +181,7 @@ def test_any_object_of_a_known_type_is_refused_or_understood(flag: int, objects:
 
 @given(st.data())
 def test_a_mutated_frame_is_refused_or_understood(data: st.DataObject) -> None:
-    raw = bytearray(data.draw(st.sampled_from(sorted(published().values()))))
+    raw = bytearray(data.draw(st.sampled_from(sorted(published_frames().values()))))
     for at in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=4)):
         raw[at] = data.draw(st.integers(0, 255))
     outcome(bytes(raw) + data.draw(st.binary(max_size=40)))

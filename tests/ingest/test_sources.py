@@ -30,8 +30,9 @@ def test_the_packaged_sources_take_in_the_native_topics() -> None:
         ("ember/v1/+/telemetry", False),
         ("ember/v1/+/+/status", False),
         ("ember/v1/+/+/command/ack", False),
+        ("gb26875/+", True),
     }
-    assert {source.codec for source in sources.sources} == {"ember-json"}
+    assert {source.filter for source in sources.sources if not source.by_broker} == {"gb26875/+"}
     assert sources.shards() == {"main": Clock.RECEIVED}
     assert "ember/v1/+/+/alarm" in sources.text
     assert parse_sources(sources.text, "again") == sources

@@ -4,6 +4,7 @@ EMBERWATCH_TEST_DATA says, and ../shared/payloads beside it."""
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from tests.support.skip import skip_or_fail
@@ -37,3 +38,11 @@ def sample(name: str) -> Path:
     if not found.exists():
         skip_or_fail(f"NO SAMPLES: {found} is absent; it belongs into the folder beside the data sets")
     return found
+
+
+@cache
+def published_frames() -> dict[str, bytes]:
+    """The GB/T 26875.3 frames of the samples by their labels."""
+    lines = sample("gb26875/sample_frames.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("|") for line in lines if "|" in line and not line.startswith("#"))
+    return {label.strip(): bytes.fromhex(text) for label, text in pairs}
