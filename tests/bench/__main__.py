@@ -20,8 +20,9 @@ from pathlib import Path
 import msgspec
 
 from ingest.broker import Broker, start_broker
+from ingest.codecs import CODECS
 from simulators.fleet import Fleet
-from tests.bench import ceilings, judging, latency, parts
+from tests.bench import ceilings, codecs, judging, latency, parts
 from tests.bench.figures import Figure, Goal, Run, measured, number, repeated, table
 from tests.bench.machine import in_child, machine, quiet, versions
 from tests.bench.material import TELEMETRY, fleet, publish
@@ -154,6 +155,14 @@ def bench_admit(bench: Bench) -> None:
         bench.say(measured("admit", codec, "messages/s/core", runs, ceiling=ceiling))
 
 
+def bench_codecs(bench: Bench) -> None:
+    """Decode alone, each codec on a mix of all that its format has."""
+    ceiling = bench.ceiling("JSON parse")
+    for codec in CODECS:
+        runs = bench.runs(lambda codec=codec: in_child(codecs.decode_rate, codec, 20_000))  # type: ignore[misc]
+        bench.say(measured("codecs", codec, "messages/s/core", runs, ceiling=ceiling))
+
+
 # alerts
 
 
@@ -222,6 +231,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "engine": bench_engine,
     "recorder": bench_recorder,
     "admit": bench_admit,
+    "codecs": bench_codecs,
     "restart": bench_restart,
     "latency": bench_latency,
 }
