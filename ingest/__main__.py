@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from ingest.asker import Asker
 from ingest.codecs.gb26875 import zone_of_panels
 from ingest.database import database_url, open_pool
 from ingest.gb26875_server import Gb26875Server, server_source
@@ -104,9 +105,12 @@ def writers(
     gc.set_threshold(50_000, 20, 50)
     url = stack.enter_context(database_url(settings.database_url, settings.data))
     pool = stack.enter_context(contextlib.closing(open_pool(url, name="writer", size=len(journals) + 1)))
+    asker = Asker(settings.mqtt_url, client_id=f"{settings.mqtt_client_id}-asks")
+    stack.callback(asker.close)
     empty = Sources(sources=(), text="")
     parts: dict[str, Part] = {
-        f"writer of {shard}": Writer(journal, shard, pool, empty, wall).run for shard, journal in journals.items()
+        f"writer of {shard}": Writer(journal, shard, pool, empty, wall, asker.ask).run
+        for shard, journal in journals.items()
     }
     return {**parts, "maintenance": Maintenance(pool, list(journals.values()), wall).run}
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ingest.codecs import CODECS
-from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decode
+from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decode, Request, UndecodableYet
 from ingest.errors import Undecodable
 from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.message import Message, decode_message
@@ -65,6 +65,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     site: str = ""  #: of a quarantined message, as far as it is known
     device: str = ""
     suspicion: Suspicion | None = None
+    requests: tuple[Request, ...] = ()  #: what the codec wants published
 
 
 class LogRecord(Protocol):
@@ -189,15 +190,24 @@ def admit(record: LogRecord, memory: Memory) -> Admission:
     try:
         decoded = route.decode(message, payload, route.source, route.memory)
     except Undecodable as error:
-        return _set_aside(Reason.UNDECODABLE, str(error), message, payload, route.source)
-    items = decoded.observations
-    if len(items) == 1 and (usual := _usual(items[0], message, record.at, route, memory)) is not None:
+        aside = _set_aside(Reason.UNDECODABLE, str(error), message, payload, route.source)
+        return msgspec.structs.replace(aside, requests=error.requests) if isinstance(error, UndecodableYet) else aside
+    if decoded.requests:
+        admission = _admitted(decoded.observations, message, payload, record.at, route, memory)
+        return msgspec.structs.replace(admission, requests=decoded.requests)
+    return _admitted(decoded.observations, message, payload, record.at, route, memory)
+
+
+def _admitted(
+    items: tuple[Observation, ...], message: Message, payload: bytes, at: int, route: _Route, memory: Memory
+) -> Admission:
+    if len(items) == 1 and (usual := _usual(items[0], message, at, route, memory)) is not None:
         return usual
     if len(items) != 1 or not (items[0].values or items[0].states):
         items = tuple(item for item in items if item.values or item.states)
     if not items:
         return _NO_READING
-    arrival = _Arrival(message, payload, record.at, route, memory)
+    arrival = _Arrival(message, payload, at, route, memory)
     return _judge_one(items[0], arrival) if len(items) == 1 else _judge(items, arrival)
 
 

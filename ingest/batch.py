@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from ingest import quarantine, store
 from ingest.admit import Admission, Memory, Outcome, Reason, admit
+from ingest.codecs.contract import Request
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.inventory_store import upsert_inventory
@@ -99,6 +100,7 @@ class Batch:
         self.deltas: list[InventoryDelta] = []
         self.errors: list[EngineError] = []
         self.redriven: list[Again] = []
+        self.requests: list[tuple[int, Request]] = []  # what codecs want published, and when they wanted it
 
     def take(self, records: Sequence[Record], memory: Memory, states: States) -> None:
         """Admit these records in order; changes `memory` and `states`. The writer's hot loop."""
@@ -114,6 +116,8 @@ class Batch:
                 self.counts[Outcome.QUARANTINED] += 1
                 self.asides.append(Aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}"))
                 continue
+            if admission.requests:
+                self.requests += [(record.at, request) for request in admission.requests]
             if admission.outcome is not _STORED:
                 self._not_stored(record, admission)
                 continue

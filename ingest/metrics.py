@@ -110,6 +110,7 @@ WRITE_RETRIES = Counter(
     "emberwatch_ingest_write_retries_total", "Attempts to write that have to be repeated", ["shard"]
 )
 WRITER_LAG = Gauge("emberwatch_ingest_writer_lag_seconds", "Age of the newest record in the database", ["shard"])
+ASKED = Counter("emberwatch_ingest_asked_total", "Requests published to devices, such as Sparkplug's rebirth")
 MAINTENANCE_FAILED = Counter(
     "emberwatch_ingest_maintenance_failed_total", "Steps of the maintenance job that failed", ["step"]
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -23,10 +23,12 @@ from ingest import store
 from ingest.admit import Memory, Outcome, Reason
 from ingest.backoff import Backoff
 from ingest.batch import BOOKS, Batch, States, Writing, is_refusal, write_batch
+from ingest.codecs.contract import Request
 from ingest.errors import BelowFloor, Fenced, OperatorError, Unavailable
 from ingest.journal import BEGINNING, Journal, Record
 from ingest.message import EngineError, Kind
 from ingest.metrics import WriterMetrics
+from ingest.readings import SECOND
 from ingest.sources import Sources
 from ingest.store import Connection, Cursor, DeviceKey
 
@@ -43,6 +45,8 @@ SAVE_SHARE = 50
 QUICK_DEVICES = 50_000
 QUICK_SECONDS = 0.5
 LOCK_TIMEOUT = "2s"
+#: What a codec wanted published longer ago than this is nobody's wish any more.
+FRESH = 60 * SECOND
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -59,15 +63,23 @@ class Writer:
     """One shard's writer. `pool` gives PostgreSQL connections, `now` the wall clock in µs, for metrics alone.
 
     `sources` count until the log's first Kind.SOURCES record; the command hands in none, so that the log decides.
+    `ask` publishes what codecs want of devices; it must not block.
     """
 
     def __init__(
-        self, journal: Journal, shard: str, pool: ConnectionPool[Connection], sources: Sources, now: Callable[[], int]
+        self,
+        journal: Journal,
+        shard: str,
+        pool: ConnectionPool[Connection],
+        sources: Sources,
+        now: Callable[[], int],
+        ask: Callable[[Sequence[Request]], None] = lambda _: None,
     ) -> None:
         self._journal = journal
         self._shard = shard
         self._pool = pool
         self._now = now
+        self._ask = ask
         self._memory = Memory(sources)
         self._states = States()
         self._keys: dict[DeviceKey, int] = {}
@@ -155,6 +167,8 @@ class Writer:
         self._taken = records[-1].offset
         batch.take(records, self._memory, self._states)
         self._unsaved += len(records)
+        if fresh := [request for at, request in batch.requests if self._now() - at < FRESH]:
+            self._ask(fresh)
         self._forget_removed(batch)
         self._commit(batch, self._reported(batch), stop)
         if len(records) < BATCH:
