@@ -245,9 +245,8 @@ def test_a_disk_that_takes_no_checkpoint_holds_up_no_alarm_and_is_tried_again(
     evaluator.abandon_checkpoint()  # one more may be on its way
     assert not list((bench.journal.folder / "checkpoints").iterdir())
     assert bench.decided() == expected
-    with Running(bench.evaluator()) as again:
-        _until(lambda: again.evaluator.cursor == bench.journal.messages.head())
-    assert list((bench.journal.folder / "checkpoints").glob("*.checkpoint"))
+    with Running(bench.evaluator()):
+        _until(lambda: bool(list((bench.journal.folder / "checkpoints").glob("*.checkpoint"))))
 
 
 def test_a_full_disk_is_waited_out_blames_no_record_and_holds_up_no_stop(
