@@ -6,6 +6,7 @@ import errno
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -139,8 +140,15 @@ class Bench:
         self.journal.close()
 
     def finish(self, evaluator: Evaluator) -> None:
-        while evaluator.turn():
+        while self.turn(evaluator):
             pass
+
+    def turn(self, evaluator: Evaluator) -> bool:
+        """One turn, and a checkpoint that is on its way to disk is there before the next."""
+        moved = evaluator.turn()
+        if evaluator._checkpoint is not None and evaluator._checkpoint._closing is not None:
+            wait([evaluator._checkpoint._closing])
+        return moved
 
     def decided(self) -> list[object]:
         words = [decode(record) for record in self.journal.decisions.read(BEGINNING, 100_000)]
@@ -196,7 +204,7 @@ def test_batches_kills_and_checkpoint_slices_change_no_decision(
             for turns in kills:
                 killed = bench.start()
                 for _ in range(turns):
-                    killed.turn()
+                    bench.turn(killed)
                 killed.abandon_checkpoint()
             bench.finish(bench.start())
             decided = bench.decided()
@@ -241,7 +249,7 @@ def test_a_disk_that_takes_no_checkpoint_holds_up_no_alarm_and_is_tried_again(
         broken.setattr(Writing, "_finish", refuse)
         evaluator = bench.start()
         bench.finish(evaluator)
-        _until(lambda: not evaluator.turn() and len(refused) > 2)
+        _until(lambda: not bench.turn(evaluator) and len(refused) > 2)
     evaluator.abandon_checkpoint()  # one more may be on its way
     assert not list((bench.journal.folder / "checkpoints").iterdir())
     assert bench.decided() == expected
