@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
 from ingest.journal import BEGINNING
+from ingest.quarantine import STILL_ASIDE
 
 
 class ShardFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ _TOLD = "SELECT told, count(*) FROM alerts WHERE shard = %(shard)s AND fired_at 
 _DOUBLED = """
 SELECT page::text FROM receipts WHERE shard = %(shard)s AND outcome = 'accepted'
 GROUP BY page HAVING count(*) > 1 ORDER BY page LIMIT 10"""
-_FIGURES = """
+_FIGURES = f"""
 WITH settled AS (
     SELECT page, count(*) FILTER (WHERE outcome = 'accepted') AS accepted, bool_or(final) AS final
     FROM receipts WHERE shard = %(shard)s GROUP BY page),
@@ -51,7 +52,7 @@ stated AS (
     FROM pages LEFT JOIN settled ON settled.page = pages.id WHERE shard = %(shard)s)
 SELECT (SELECT count(*) FROM batches WHERE shard = %(shard)s) AS batched,
     (SELECT count(*) FROM quarantine WHERE shard = %(shard)s
-        AND (redrive IS NULL OR redrive IN ('waiting', 'carried')))
+        AND {STILL_ASIDE})
         + COALESCE((SELECT dropped FROM quarantine_dropped WHERE shard = %(shard)s), 0) AS quarantine,
     (SELECT count(DISTINCT alert) FROM transitions WHERE shard = %(shard)s AND after = 'firing') AS opened,
     (SELECT count(*) FROM stated) AS pages,

@@ -74,16 +74,8 @@ def create_app(
         await feed.stop()
         await pool.close()
 
-    async def load_tokens() -> dict[str, Token]:
-        async with doors_of(app).transaction() as connection:
-            return await people_store.live_tokens(connection)
-
-    async def note_use(used: Mapping[str, int]) -> None:
-        async with doors_of(app).transaction() as connection:
-            await people_store.note_use(connection, used)
-
     doorkeeper = Doorkeeper(token=token, key=key)
-    directory = Directory(load=load_tokens, note_use=note_use)
+    directory = _directory(lambda: doors_of(app))
     entrance = Entrance(doorkeeper=doorkeeper, directory=directory, failures=Failures())
     app = FastAPI(
         title="Emberwatch",
@@ -103,6 +95,20 @@ def create_app(
     app.add_middleware(Guard, entrance=entrance, now=now, public_url=public_url)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
+
+
+def _directory(doors: Callable[[], Doors]) -> Directory:
+    """The tokens in the database that the application has while it runs."""
+
+    async def load() -> dict[str, Token]:
+        async with doors().transaction() as connection:
+            return await people_store.live_tokens(connection)
+
+    async def note_use(used: Mapping[str, int]) -> None:
+        async with doors().transaction() as connection:
+            await people_store.note_use(connection, used)
+
+    return Directory(load=load, note_use=note_use)
 
 
 def doors_of(app: FastAPI) -> Doors:

@@ -79,6 +79,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     offset: int | None = None
 
 
+ANY = Wanted()
+
+
 class Listing(NamedTuple):
     """The newest rows, and how many there are of each reason."""
 
@@ -166,7 +169,7 @@ def _where(wanted: Wanted) -> str:
     return " AND ".join([STILL_ASIDE, *(f"{_COLUMNS[name]} = %({name})s" for name in stated)])
 
 
-def list_quarantine(connection: Connection, wanted: Wanted = Wanted(), *, limit: int = 50) -> Listing:  # noqa: B008 frozen
+def list_quarantine(connection: Connection, wanted: Wanted = ANY, *, limit: int = 50) -> Listing:
     """The newest rows that are meant, and the counts by reason of all of them."""
     where = f" WHERE {_where(wanted)}"
     values = {**msgspec.structs.asdict(wanted), "limit": limit}
@@ -183,7 +186,7 @@ def list_quarantine(connection: Connection, wanted: Wanted = Wanted(), *, limit:
     return Listing([Quarantined(**dict(zip(fields, row, strict=True))) for row in rows], dict(counts))
 
 
-def group_quarantine(connection: Connection, wanted: Wanted = Wanted(), *, limit: int = 50) -> list[Group]:  # noqa: B008 frozen
+def group_quarantine(connection: Connection, wanted: Wanted = ANY, *, limit: int = 50) -> list[Group]:
     """The same rows, one line a device and reason, the most recent first."""
     rows = connection.execute(
         "SELECT reason, site, device, count(*), (extract(epoch FROM min(received_at)) * 1000000)::bigint,"

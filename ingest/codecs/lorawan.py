@@ -10,7 +10,7 @@ import msgspec
 
 from ingest.codecs.contract import Decoded
 from ingest.codecs.frames import FRAMES, frame_named
-from ingest.codecs.frames.contract import ALIVE, Report, checked
+from ingest.codecs.frames.contract import ALIVE, Report, checked, observation
 from ingest.codecs.json_text import shown
 from ingest.codecs.lorawan_object import reports_of
 from ingest.codecs.naming import placed
@@ -53,7 +53,7 @@ def decoded(uplink: Uplink, source: Source, topic: str, envelope: object) -> Dec
     return Decoded(
         observations=(
             *(_now(report, uplink, site, device) for report in now),
-            *(_stored(report, site, device) for report in reports if report.historical),
+            *(observation(report, site, device) for report in reports if report.historical),
         )
     )
 
@@ -146,16 +146,4 @@ def _now(report: Report, uplink: Uplink, site: str | None, device: str) -> Obser
         seq=seq if type(seq) is int and 0 <= seq <= _LAST_SEQ else None,
         values=values,
         states=states,
-    )
-
-
-def _stored(report: Report, site: str | None, device: str) -> Observation:
-    """Without the frame counter: a device may send what it stored twice."""
-    return Observation(
-        device=device,
-        site=site,
-        observed_at=report.at,
-        values=report.values,
-        states=report.states,
-        historical=True,
     )

@@ -21,14 +21,21 @@ class Table:
         self.rows = {id: Token(id=id, name=id, digest=b"", scopes=()) for id in ids}
         self.away = False
         self.reads = 0
+        self.loaded = asyncio.Event()
         self.uses: dict[str, int] = {}
 
     async def load(self) -> dict[str, Token]:
         self.reads += 1
-        await asyncio.sleep(0)
+        self.loaded.set()
+        await asyncio.sleep(0)  # as a question to the database lets others run
         if self.away:
             raise Unavailable("PostgreSQL: no")
         return dict(self.rows)
+
+    async def read_again(self) -> None:
+        """Wait until the directory has asked once more."""
+        self.loaded.clear()
+        await asyncio.wait_for(self.loaded.wait(), 10)
 
     async def note_use(self, used: Mapping[str, int]) -> None:
         if self.away:
@@ -78,7 +85,7 @@ def test_the_last_use_is_written_coarsely_and_survives_a_database_away() -> None
 
     async def use() -> None:
         directory.start()
-        await asyncio.sleep(0.01)
+        await table.read_again()
         for at in (NOW, NOW + 1, NOW + COARSE - 1):
             directory.note(token, at)
         table.away = True
@@ -86,7 +93,7 @@ def test_the_last_use_is_written_coarsely_and_survives_a_database_away() -> None
         assert table.uses == {}
         table.away = False
         directory.start()
-        await asyncio.sleep(0.01)
+        await table.read_again()
         await directory.stop()
 
     asyncio.run(use())

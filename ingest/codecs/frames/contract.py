@@ -49,7 +49,7 @@ def codec_of(read: Read) -> Decode:
     def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
         site, device = placed(source, message.topic, None, eui_in(message.topic))
         reports = checked(read, payload, 0)
-        return Decoded(observations=tuple(_observation(report, site, device) for report in reports))
+        return Decoded(observations=tuple(observation(report, site, device) for report in reports))
 
     return decode
 
@@ -63,7 +63,8 @@ def checked(read: Read, frame: bytes, port: int) -> tuple[Report, ...]:
     return read(frame, port) or (Report(states=dict(ALIVE)),)
 
 
-def _observation(report: Report, site: str | None, device: str) -> Observation:
+def observation(report: Report, site: str | None, device: str) -> Observation:
+    """A report as it stands, without a frame counter: a device may send what it stored twice."""
     return Observation(
         device=device,
         site=site,
