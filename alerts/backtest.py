@@ -21,7 +21,7 @@ from alerts.engine import Engine
 from alerts.export import export_order, json_lines
 from alerts.judge import Judge, deadly_offsets
 from alerts.rulebook import Rulebook, load_rulebook, parse_rulebook
-from ingest.admit import Admission, Outcome, Suspicion
+from ingest.admission import Admission, Outcome, Suspicion
 from ingest.errors import OperatorError
 from ingest.inventory import Device, DeviceClass, Inventory, InventoryDelta, Site
 from ingest.inventory_file import parse_inventory

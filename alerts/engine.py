@@ -26,7 +26,7 @@ from alerts.rules.level import LevelRule
 from alerts.rules.rate import RateRule
 from alerts.rules.state import StateRule
 from alerts.unknown import BLIND_AFTER, blind, suspect
-from ingest.admit import Admission
+from ingest.admission import Admission
 from ingest.inventory import Device, InventoryDelta
 from ingest.message import Act, Intake, Tick
 from ingest.readings import FIRE_STATES, SECOND, Lateness, Reading

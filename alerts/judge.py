@@ -14,7 +14,8 @@ from alerts.engine import Engine
 from alerts.incident import Notice
 from alerts.memory import ClockMemory, SiteMemory
 from alerts.rulebook import Rulebook, parse_rulebook
-from ingest.admit import Admission, Memory, Outcome, Suspicion, admit
+from ingest.admission import Admission, Outcome, Suspicion
+from ingest.admit import Memory, admit
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record

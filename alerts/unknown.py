@@ -18,7 +18,7 @@ from alerts.memory import DeviceMemory, SiteMemory, Subject
 from alerts.outcome import Outcome
 from alerts.rulebook import digest
 from alerts.rules.contract import RuleBase, Signal
-from ingest.admit import Suspicion
+from ingest.admission import Suspicion
 from ingest.inventory import DeviceClass
 from ingest.message import Intake
 from ingest.readings import SECOND, iso

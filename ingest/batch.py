@@ -11,7 +11,8 @@ import structlog
 from psycopg.rows import TupleRow
 
 from ingest import quarantine, store
-from ingest.admit import Admission, Memory, Outcome, Reason, admit
+from ingest.admission import Admission, Outcome, Reason
+from ingest.admit import Memory, admit
 from ingest.codecs.contract import Request
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta

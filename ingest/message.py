@@ -25,6 +25,8 @@ class Kind(IntEnum):
     SOURCES = 7  #: sources.yaml from here on: value is the YAML text
     ENGINE_ERROR = 8  #: a record of this stream was set aside: EngineError
     REDRIVE = 9  #: a message out of quarantine, to be judged once more: Redrive; its payload is the value
+    PROBE = 10  #: our own probe came back through the broker: Probe
+    DUTY_CHECK = 11  #: somebody asks whether a fire panel's room is manned: DutyCheck
     # the decisions stream
     TRANSITION = 32  #: alerts.alert.Transition
     INCIDENT = 33  #: alerts.incident.IncidentChange
@@ -60,6 +62,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=Tr
     backlog: bool = False
     properties: dict[str, str] = {}
     content_type: str = ""
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """The receiver published this to itself at `sent_at` (µs, wall clock) and the broker delivered it."""
+
+    sent_at: int
+
+
+class DutyCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask the transmitter of this address (查岗) to have its key pressed within `minutes`; `by` asked."""
+
+    address: str
+    minutes: int
+    by: str = ""
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):

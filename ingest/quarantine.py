@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
-from ingest.admit import Admission, Reason
+from ingest.admission import Admission, Reason
 from ingest.errors import EmberwatchError
 from ingest.journal import Entry, Record
 from ingest.message import Message, decode_message

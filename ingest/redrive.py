@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ingest.admit import Admission, Memory, Outcome, Reason, admit
+from ingest.admission import Admission, Outcome, Reason
+from ingest.admit import Memory, admit
 from ingest.journal import Entry, Record
 from ingest.message import MESSAGE, Kind, Message, Redrive, encode
 from ingest.readings import Lateness

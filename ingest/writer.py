@@ -20,7 +20,8 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 from ingest import store
-from ingest.admit import Memory, Outcome, Reason
+from ingest.admission import Outcome, Reason
+from ingest.admit import Memory
 from ingest.backoff import Backoff
 from ingest.batch import BOOKS, Batch, States, Writing, is_refusal, write_batch
 from ingest.codecs.contract import Request

@@ -8,7 +8,7 @@ from alerts.engine import Engine
 from alerts.incident import Tell
 from alerts.outbox import DeliveryOutcome, Page, Receipt
 from alerts.rulebook import load_rulebook
-from ingest.admit import Admission, Outcome
+from ingest.admission import Admission, Outcome
 from ingest.journal_sqlite import SqliteStream
 from ingest.readings import Reading
 from ingest.sources import Clock

@@ -20,7 +20,7 @@ from alerts.decisions import progress_of
 from alerts.engine import Engine
 from alerts.evaluator import Evaluator
 from alerts.rulebook import load_rulebook
-from ingest.admit import Admission, Outcome
+from ingest.admission import Admission, Outcome
 from ingest.journal import Journal
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from alerts.recorder import Recorder
-from ingest.admit import Memory, Outcome, admit
+from ingest.admission import Outcome
+from ingest.admit import Memory, admit
 from ingest.database import open_pool
 from ingest.journal import BEGINNING, Record
 from ingest.journal_sqlite import SqliteJournal

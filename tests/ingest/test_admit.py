@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from ingest.admit import Memory, Outcome, Reason, admit
+from ingest.admission import Outcome, Reason
+from ingest.admit import Memory, admit
 from ingest.codecs import CODECS
 from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.inventory import Device, InventoryDelta

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.admit import Admission, Memory, Outcome, admit
+from ingest.admission import Admission, Outcome
+from ingest.admit import Memory, admit
 from ingest.codecs.contract import PAYLOAD_LIMIT
 from ingest.readings import QUANTITIES, STATES, from_datetime, to_datetime
 from tests.support.admission import ALARM, TELEMETRY, Desk

@@ -9,7 +9,8 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.admit import Memory, Outcome, admit
+from ingest.admission import Outcome
+from ingest.admit import Memory, admit
 from ingest.codecs.json_text import parse
 from ingest.errors import Undecodable
 from tests.support.admission import ALARM, START, TELEMETRY, Desk

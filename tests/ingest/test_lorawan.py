@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.admit import Outcome, Reason
+from ingest.admission import Outcome, Reason
 from ingest.codecs import CODECS
 from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.codecs.frames import FRAMES, frame_named

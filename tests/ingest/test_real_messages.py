@@ -7,7 +7,7 @@ import zipfile
 from collections import Counter
 from typing import Any
 
-from ingest.admit import Outcome
+from ingest.admission import Outcome
 from ingest.readings import SECOND
 from tests.support.admission import Desk
 from tests.support.data import recorded

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingest.admit import Admission, Outcome
+from ingest.admission import Admission, Outcome
 from ingest.codecs import CODECS
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.message import Message

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest.admit import Memory, Outcome, admit
+from ingest.admission import Outcome
+from ingest.admit import Memory, admit
 from ingest.codecs.gb26875_frame import (
     CONFIRM,
     CONTROL,

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ingest.admit import Admission, Memory, admit
+from ingest.admission import Admission
+from ingest.admit import Memory, admit
 from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.journal import Record
 from ingest.message import Kind, Message, encode

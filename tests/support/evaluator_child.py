@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from alerts.evaluator import Evaluator
-from ingest.admit import Admission
+from ingest.admission import Admission
 from ingest.journal_sqlite import SqliteJournal
 from ingest.sources import Clock
 

@@ -7,7 +7,7 @@ from alerts.decisions import Decision
 from alerts.engine import Engine
 from alerts.incident import Hush, IncidentChange, Notice, Refusal, Tell
 from alerts.rulebook import Rulebook, load_rulebook, parse_rulebook
-from ingest.admit import Admission, Outcome, Suspicion
+from ingest.admission import Admission, Outcome, Suspicion
 from ingest.inventory import Device, DeviceClass, InventoryDelta
 from ingest.message import Act, ActKind, Intake, Tick
 from ingest.readings import SECOND, STATES, Lateness, Reading
