@@ -1,7 +1,7 @@
 # Bare `make` lists what there is to do. Everything sets itself up: Python 3.11+ with venv, make and the package
 # indexes are enough.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check format lint types imports unit integration acceptance bench soak clean
+.PHONY: help venv demo run test check format lint types imports unit integration acceptance bench soak away clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -61,6 +61,9 @@ bench: venv ## ceilings, every role, fires told under load (some minutes); ARGS=
 
 soak: venv ## havoc for longer, several seeds, as a table (SEEDS=5 MINUTES=5 FIRES=12 FIRST_SEED=1)
 	$(BIN)/python -m tests.support.soak
+
+away: venv ## the database away for long, the log full meanwhile, fires told all the same (MINUTES=10 RATE=300)
+	$(BIN)/python -m tests.support.away
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

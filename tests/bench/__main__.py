@@ -31,6 +31,8 @@ from tests.support.database import fresh_database, running_server
 
 DISTRICT = 620_000  #: devices
 RATES = (1_000, 5_000, 10_334)
+FLOODED_RATE = 1_000  #: messages a second of all devices together while one floods …
+FLOODS = (0, 5_000, 10_000)  #: … with so many more
 FULL_RATE = 40_000  #: messages a second: about what load and broker can offer beside a receiver on two cores
 
 
@@ -223,6 +225,20 @@ def bench_latency(bench: Bench) -> None:
             bench.say(measured("latency", f"{name}, p99", "ms", [p99], goal=Goal(300, at_most=True)))
 
 
+def bench_flood(bench: Bench) -> None:
+    """What a device that floods does to the fires of others; the ceiling is the same load without it."""
+    with contextlib.ExitStack() as stack:
+        url, broker = stack.enter_context(fresh_database(bench.server)), stack.enter_context(bench.broker())
+        town = stack.enter_context(latency.town(broker, url, bench.devices))
+        alone: list[Figure | None] = [None, None]
+        for flood in FLOODS:
+            runs = latency.under_flood(town, FLOODED_RATE, flood, bench.options.seconds)
+            for number, (share, run) in enumerate(zip(("p50", "p99"), runs, strict=True)):
+                name = f"fire told at {FLOODED_RATE:,} messages/s, {flood:,}/s of one device beside it, {share}"
+                figure = bench.say(measured("flood", name, "ms", [run], ceiling=alone[number]))
+                alone[number] = alone[number] or figure
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "ceilings": bench_ceilings,
     "receiver": bench_receiver,
@@ -234,6 +250,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "codecs": bench_codecs,
     "restart": bench_restart,
     "latency": bench_latency,
+    "flood": bench_flood,
 }
 
 

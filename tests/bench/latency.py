@@ -91,7 +91,25 @@ def under_load(town: Town, rate: int, seconds: float) -> list[Run]:
     )
 
 
-def _burn(town: Town, seconds: float) -> dict[str, float]:
+def under_flood(town: Town, rate: int, flood: int, seconds: float) -> list[Run]:
+    """The same while one device of the fleet floods; fires come as telemetry, by the flood's own connection to us."""
+    url, devices = town.broker.url, town.fleet.devices
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(offering(url, rate=rate, seconds=seconds, devices=devices))]
+        if flood:
+            loads.append(stack.enter_context(offering(url, rate=flood, seconds=seconds, devices=1)))
+        fires = _burn(town, seconds, kind="telemetry")
+        sent = [acknowledged(load) for load in loads]
+    town.published += sum(sent) + len(fires)
+    books = town.program.drained(town.published)["messages"]
+    if books["received"] != town.published:
+        raise RuntimeError(f"published {town.published}, and the books say {books}")
+    return _runs(
+        town, fires, {}, {"offered": rate * seconds, "flood": sum(sent[1:]), "set aside": books["quarantined"]}
+    )
+
+
+def _burn(town: Town, seconds: float, *, kind: str = "alarm") -> dict[str, float]:
     """Fires at fresh sites, two a second; the wall clock (s) of each publish call, by site."""
     client = connected(town.broker.url, "bench-fires")
     client.loop_start()
@@ -100,7 +118,7 @@ def _burn(town: Town, seconds: float) -> dict[str, float]:
     try:
         time.sleep(1.0)
         while time.monotonic() < ends - 1.0:
-            site, at = _fire(town, client)
+            site, at = _fire(town, client, kind)
             fires[site] = at
             time.sleep(1 / ALARMS_A_SECOND)
     finally:
@@ -109,13 +127,13 @@ def _burn(town: Town, seconds: float) -> dict[str, float]:
     return fires
 
 
-def _fire(town: Town, client: Client) -> tuple[str, float]:
+def _fire(town: Town, client: Client, kind: str) -> tuple[str, float]:
     number = next(town.burning)
     if number >= town.fleet.sites:
         raise RuntimeError("every site burns already; use more --devices")
     site, device = town.fleet.site(number), town.fleet.device(number)
     at = time.time()
-    client.publish(f"ember/v1/{site}/{device}/alarm", b'{"ts":%d,"smoke_alarm":true}' % (at * 1000), qos=1)
+    client.publish(f"ember/v1/{site}/{device}/{kind}", b'{"ts":%d,"smoke_alarm":true}' % (at * 1000), qos=1)
     return site, at
 
 
