@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from ingest.errors import ConfigError, OperatorError
 from ingest.inventory import Area, Centre, Device, DeviceClass, InventoryDelta, Site
 from ingest.inventory_store import load_inventory, queue_changes, upsert_inventory
+from ingest.permissions import attribute_problems
 from ingest.quarantine import request_for_devices
 
 Connection = psycopg.Connection[TupleRow]
@@ -275,6 +276,8 @@ def _devices(by_kind: dict[str, list[_Row]], known: InventoryDelta) -> list[Devi
             lon=row.number("lon", -180, 180),
             attributes=row.attributes(),
         )
+        for problem in attribute_problems(device):
+            row.wrong(problem)
         other = devices.setdefault((site, row.id), device)
         if site and other.gateway != gateway:  # by another parent; by the same one was noticed before
             row.wrong(f"device {row.id!r} of site {site!r} stands twice; keep one")

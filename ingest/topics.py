@@ -78,6 +78,18 @@ def overlap(a: str, b: str) -> bool:
     return True
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic that matches `narrow` matches `wide` too; both are valid filters."""
+    if narrow[:1] == "$" and wide[:1] in ("+", "#"):
+        return False
+    for pattern, level in zip_longest(wide.split("/"), narrow.split("/")):
+        if pattern == "#":
+            return True
+        if pattern is None or level is None or level == "#" or pattern not in ("+", level):
+            return False
+    return True
+
+
 class Matcher:
     """Which of many filters a topic belongs to: the most specific one that matches.
 
