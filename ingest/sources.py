@@ -17,9 +17,10 @@ class Clock(StrEnum):
     OBSERVED = "observed"  #: a recording: the log clock follows the feed
 
 
+PUSH = "push"  #: first level of the topics of what platforms push to the API
 #: First levels of the topics of what reaches us without a broker: the fire panels' transmitters that our own server
-#: listens to, and what platforms push to the API. Nothing below them is subscribed to, so nobody can send it by MQTT.
-OWN_SERVERS = frozenset({"gb26875", "push"})
+#: listens to, and what is pushed. Nothing below them is subscribed to, so nobody can send it by MQTT.
+OWN_SERVERS = frozenset({"gb26875", PUSH})
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = "UTC"  #: for device times that state no zone
     fields: dict[str, str | None] = {}
     frame: str = ""  #: device frames inside LoRaWAN uplinks: the codec's name, "" = by the device profile's name
+    secret_file: str = ""  #: of push/NAME: what the platform proves itself with; read by the API, never by the log
+
+    @property
+    def pushed(self) -> str:
+        """The name it has in `POST /api/v1/push/{source}`; "" for one that is not pushed."""
+        first, _, name = self.filter.partition("/")
+        return name if first == PUSH else ""
 
     @property
     def by_broker(self) -> bool:

@@ -15,7 +15,7 @@ from ingest.codecs.naming import INVENTORY, parse_naming
 from ingest.codecs.times import zone_of
 from ingest.configfile import ConfigFile, read_config_text
 from ingest.readings import QUANTITIES, STATES
-from ingest.sources import Clock, Source, Sources
+from ingest.sources import PUSH, Clock, Source, Sources
 from ingest.topics import overlap, valid_filter
 
 #: Where in the file: keys and indexes from the top.
@@ -23,6 +23,7 @@ _Path = tuple[str | int, ...]
 
 SHARD_OF = {Clock.RECEIVED: "main", Clock.OBSERVED: "recording"}
 _SHARD = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_PUSHED = re.compile(r"[\w.-]{1,64}")  # as in the scope push:NAME of a token
 _KEYS = tuple(Source.__struct_fields__)
 _FIELDS = (*QUANTITIES, *STATES)
 #: Keys that only a codec with a mapping takes: the native format finds them in its topic and payload.
@@ -82,6 +83,7 @@ def _source(file: ConfigFile, index: int, entry: dict[str, object]) -> Source:
         zone=_text(file, entry, at, "zone") or "UTC",
         fields=_fields(file, entry, at),
         frame=_text(file, entry, at, "frame"),
+        secret_file=_text(file, entry, at, "secret_file"),
     )
     _check_alone(file, source, entry, at)
     return source
@@ -146,6 +148,7 @@ def _check_alone(file: ConfigFile, source: Source, entry: dict[str, object], at:
         file.problem("filter is missing; name the topics, such as zigbee2mqtt/#", *at)
     elif wrong := valid_filter(source.filter):
         file.problem(wrong, *at, "filter")
+    _check_push(file, source, at)
     _check_codec(file, source, entry, at)
     if not _SHARD.fullmatch(source.shard):
         help_ = "use at most 32 of a-z, 0-9, - and _, beginning with a letter or digit"
@@ -157,6 +160,16 @@ def _check_alone(file: ConfigFile, source: Source, entry: dict[str, object], at:
         file.problem(f"frame: {source.frame} is no device frame{_guess(source.frame, tuple(FRAMES))}", *at, "frame")
     if source.time:
         _problem_of(file, "time", parse_path, source.time, (*at, "time"))
+
+
+def _check_push(file: ConfigFile, source: Source, at: _Path) -> None:
+    if source.filter.partition("/")[0] == PUSH and not _PUSHED.fullmatch(source.pushed):
+        file.problem(f"filter {source.filter} names no push; write push/NAME of letters, digits, . _ -", *at, "filter")
+    elif source.secret_file and not source.pushed:
+        file.problem("secret_file: only a source with filter push/NAME has one; remove the key", *at, "secret_file")
+    elif source.pushed and source.codec == "ember-json":
+        help_ = "json-map would read such payloads from a push"
+        file.problem(f"codec ember-json finds site and device in MQTT topics alone; {help_}", *at, "codec")
 
 
 def _check_codec(file: ConfigFile, source: Source, entry: dict[str, object], at: _Path) -> None:

@@ -169,3 +169,31 @@ def test_a_file_without_sources_is_refused(text: str) -> None:
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: no such file or directory; name an existing file$"):
         load_sources(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ('{filter: "push/+", codec: onenet}', "s.yaml:2: filter push/+ names no push; write push/NAME"),
+        ('{filter: "push/a/b", codec: onenet}', "s.yaml:2: filter push/a/b names no push"),
+        ('{filter: "push", codec: onenet}', "s.yaml:2: filter push names no push"),
+        (
+            '{filter: "a/b", codec: onenet, secret_file: k}',
+            "s.yaml:2: secret_file: only a source with filter push/NAME",
+        ),
+        ('{filter: "push/a", codec: ember-json}', "s.yaml:2: codec ember-json finds site and device in MQTT topics"),
+    ],
+)
+def test_a_push_has_a_name_a_secret_may_be_of_a_push_alone(entry: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_sources(f"sources:\n  - {entry}\n", "s.yaml")
+    assert caught.value.problems[0].startswith(says)
+
+
+def test_a_push_has_the_name_it_is_called_by() -> None:
+    text = (
+        'sources:\n  - {filter: "push/onenet-1", codec: onenet, secret_file: one.key}\n  - {filter: a, codec: onenet}\n'
+    )
+    pushed, other = parse_sources(text, "s.yaml").sources
+    assert (pushed.pushed, pushed.secret_file, pushed.by_broker) == ("onenet-1", "one.key", False)
+    assert other.pushed == ""
