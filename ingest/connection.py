@@ -20,7 +20,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from ingest.backoff import Backoff
 from ingest.drain import Drain
 from ingest.journal import Entry
-from ingest.message import MESSAGE, Message, encode
+from ingest.loopback import PERMISSION, PROBES, Loopback
+from ingest.message import MESSAGE, Kind, Message, Probe, encode
 from ingest.mqtt import V5, V311, BrokerAddress, PacketClient, make_client, open_client
 from ingest.packets import DUP, NO_PROPERTIES, QOS_1, RETAIN, Publish, is_plain_publish, read_publish
 from ingest.readings import SECOND
@@ -57,6 +58,8 @@ class Batch:
         self.acks: list[bytes] = []
         self.bytes = 0
         self.counts: dict[str, int] = {}
+        self.probes: list[int] = []  #: when those among the entries were sent
+        self.strays = 0  #: what came on our probes' topics and is no probe of ours
 
     def full(self) -> bool:
         return len(self.entries) >= BATCH_MESSAGES or self.bytes >= BATCH_BYTES
@@ -66,6 +69,8 @@ class Batch:
         self.acks.clear()
         self.bytes = 0
         self.counts.clear()
+        self.probes.clear()
+        self.strays = 0
 
 
 class Connection:
@@ -81,6 +86,7 @@ class Connection:
         memory: SessionMemory,
         now: Callable[[], int],
         monotonic: Callable[[], float],
+        loopback: Loopback | None = None,
     ) -> None:
         self.plan = plan
         self.phase = Phase.OFFLINE
@@ -96,6 +102,7 @@ class Connection:
         self._memory = memory
         self._now = now
         self._monotonic = monotonic
+        self._loopback = loopback
         self._client: PacketClient | None = None
         self._number = 0
         self._protocol: MQTTProtocolVersion = V5
@@ -211,6 +218,13 @@ class Connection:
 
     def _take(self, publish: Publish, first: int, ack: bytes = b"\x40\x02") -> None:
         topic, payload, packet_id, properties, content_type = publish
+        batch = self.batch
+        if packet_id:
+            batch.acks.append(ack + packet_id)
+            self._drain.came += 1
+        if topic.startswith(PROBES):
+            self._take_probe(topic, payload)
+            return
         source = self._match(topic) or ""
         meta = Message(
             topic=topic,
@@ -225,13 +239,17 @@ class Connection:
             properties=properties,
             content_type=content_type,
         )
-        batch = self.batch
         batch.entries.append(Entry(MESSAGE, encode(meta), payload))
         batch.bytes += len(payload) + len(topic)
         batch.counts[source] = batch.counts.get(source, 0) + 1
-        if packet_id:
-            batch.acks.append(ack + packet_id)
-            self._drain.came += 1
+
+    def _take_probe(self, topic: str, payload: bytes) -> None:
+        sent_at = self._loopback.take(topic, payload) if self._loopback else None
+        if sent_at is None:
+            self.batch.strays += 1
+        else:
+            self.batch.entries.append(Entry(Kind.PROBE, value=encode(Probe(sent_at=sent_at))))
+            self.batch.probes.append(sent_at)
 
     # connecting
 
@@ -338,7 +356,9 @@ class Connection:
     def _on_subscribe(self, client: Any, _: Any, number: int, codes: list[ReasonCode], properties: Any) -> None:
         filters = self._expected.pop(number, [])
         for filter_, code in zip(filters, codes, strict=False):
-            if code.is_failure:
+            if code.is_failure and filter_.startswith(PROBES):  # nobody's message: all others are heard
+                log.warning("the broker refuses us our own probes", remedy=PERMISSION, shard=self.plan.shard)
+            elif code.is_failure:
                 self.refused.append(filter_)
                 log.error(
                     "the broker refused a subscription; its messages do not reach us",

@@ -36,6 +36,20 @@ SUBSCRIPTIONS_REFUSED = Gauge(
     "Filters the broker does not let us subscribe to",
     ["shard", "connection"],
 )
+PROBE_LOGGED = Gauge(
+    "emberwatch_ingest_probe_logged_timestamp_seconds",
+    "When the newest of our own probes that came back through the broker into the log was sent",
+    ["shard"],
+)
+PROBE_ROUND_TRIP = Histogram(
+    "emberwatch_ingest_probe_round_trip_seconds",
+    "Time of a probe through the broker until it is on disk",
+    ["shard"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
+)
+STRAYS = Counter(
+    "emberwatch_ingest_probe_strays_total", "What came on the topics of our probes and was no probe of ours", ["shard"]
+)
 
 
 class ReceiverMetrics:
@@ -48,6 +62,9 @@ class ReceiverMetrics:
         self._batch = BATCH.labels(shard)
         self._append = APPEND.labels(shard)
         self._refused = APPEND_REFUSED.labels(shard)
+        self._probe_logged = PROBE_LOGGED.labels(shard)
+        self._probe_round_trip = PROBE_ROUND_TRIP.labels(shard)
+        self._strays = STRAYS.labels(shard)
         self._listening = LISTENING.labels(shard)
         self._connections = {
             name: (
@@ -65,12 +82,21 @@ class ReceiverMetrics:
         for source, count in counts.items():
             self._received[source].inc(count)
         self._bytes.inc(size)
-        self._batch.observe(sum(counts.values()))
+        if counts:  # else only our own probes
+            self._batch.observe(sum(counts.values()))
         self._append.observe(seconds)
 
     def refused(self) -> None:
         """The log did not take an append."""
         self._refused.inc()
+
+    def probe_logged(self, sent_at: int, *, seconds: float) -> None:
+        """A probe sent at `sent_at` (µs) is on disk after so many seconds."""
+        self._probe_logged.set(sent_at / 1e6)
+        self._probe_round_trip.observe(seconds)
+
+    def strays(self, count: int) -> None:
+        self._strays.inc(count)
 
     def listening(self, yes: bool) -> None:
         self._listening.set(yes)

@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 
 from ingest.backoff import Backoff
-from ingest.connection import Connection, Phase
+from ingest.connection import Batch, Connection, Phase
 from ingest.errors import ConfigError, Unavailable
 from ingest.journal import Entry, Journal
+from ingest.loopback import Loopback
 from ingest.message import Intake, Kind, Tick, encode
 from ingest.metrics import ReceiverMetrics
 from ingest.mqtt import parse_mqtt_url
@@ -47,6 +49,7 @@ class Receiver:
     """The intake of one shard: the journal's. A small file in the journal's folder remembers the sessions.
 
     `sources` are those of this shard. `now` is the wall clock in µs, `monotonic` a clock in s that never jumps.
+    `loopback` knows the probes that are published to us; they are logged as such.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Receiver:
         client_id: str,
         now: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
+        loopback: Loopback | None = None,
     ) -> None:
         sources = [source for source in sources if source.by_broker]
         if problems := connection_problems(sources):
@@ -80,10 +84,12 @@ class Receiver:
                     memory=memory,
                     now=now,
                     monotonic=monotonic,
+                    loopback=loopback,
                 )
             )
-            for plan in _with_leftovers(plans(sources), shard, memory)
+            for plan in _with_leftovers(_with_probes(plans(sources), loopback), shard, memory)
         ]
+        self._loopback = loopback
         self._metrics = ReceiverMetrics(
             shard=shard,
             sources=[source.filter for source in sources],
@@ -159,20 +165,30 @@ class Receiver:
     def _append(self, lane: Lane) -> None:
         """Append the lane's batch and acknowledge it; when the log does not take it, keep it and stop reading."""
         batch = lane.connection.batch
-        if not batch.entries or self._monotonic() < lane.retry_at:
+        if not (batch.entries or batch.acks) or self._monotonic() < lane.retry_at:
             return
         started = self._monotonic()
         try:
-            self._stream.append(batch.entries, now=self._now(), urgent=lane.connection.plan.urgent)
+            if batch.entries:
+                self._stream.append(batch.entries, now=self._now(), urgent=lane.connection.plan.urgent)
         except Unavailable as error:
             self._refused(lane, str(error))
             return
         self._metrics.appended(batch.counts, batch.bytes, self._monotonic() - started)
+        self._note_probes(batch)
         lane.connection.acknowledge()
         if lane.error:
             log.info("the log takes messages again", shard=self.shard, connection=lane.connection.plan.name)
             lane.error, lane.retry_at, lane.connection.paused = "", 0.0, False
             lane.backoff.reset()
+
+    def _note_probes(self, batch: Batch) -> None:
+        for sent_at in batch.probes:
+            if self._loopback is not None:
+                self._loopback.came_back_at = max(self._loopback.came_back_at, sent_at)
+            self._metrics.probe_logged(sent_at, seconds=max(0, self._now() - sent_at) / SECOND)
+        if batch.strays:
+            self._metrics.strays(batch.strays)
 
     def _refused(self, lane: Lane, error: str) -> None:
         lane.retry_at = self._monotonic() + lane.backoff.next()
@@ -294,6 +310,14 @@ def run_receivers(receivers: Sequence[Receiver], stop: threading.Event) -> None:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def _with_probes(wanted: list[Plan], loopback: Loopback | None) -> list[Plan]:
+    """The plans; the last of them, the ordinary one where there are two, hears our own probes too."""
+    if loopback is None or not wanted:
+        return wanted
+    *others, last = wanted
+    return [*others, msgspec.structs.replace(last, filters=(*last.filters, loopback.topic))]
 
 
 def _with_leftovers(wanted: list[Plan], shard: str, memory: SessionMemory) -> list[Plan]:

@@ -1,0 +1,50 @@
+"""Our own probes on their way through the broker and back to the receiver: which ones are out, and what they are.
+
+Each probe is a secret of its own and counts once: who sees one cannot make the next, nor send the same again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from ingest.sources import Clock, Source, Sources
+
+#: First levels of the topics of probes, `emberwatch check` included. No message of anybody's is taken in from there.
+PROBES = "emberwatch/probe/"
+#: What the broker must let our user do, for log lines and documentation.
+PERMISSION = "let our user read and write emberwatch/probe/#"
+MOST_OUT = 20
+
+
+class Loopback:
+    """The probes of one shard that have not come back. Its two sides may be called from different threads."""
+
+    def __init__(self, shard: str) -> None:
+        self.shard = shard
+        self.topic = PROBES + shard
+        self.came_back_at = 0  #: sent_at of the newest probe that is in the log, µs
+        self._out: dict[bytes, int] = {}
+
+    def send(self, now: int) -> bytes:
+        """The payload of a probe that is published at `now` (µs)."""
+        payload = secrets.token_hex(16).encode()
+        self._out[payload] = now
+        if len(self._out) > MOST_OUT:  # the oldest would say nothing new any more
+            del self._out[next(iter(self._out))]
+        return payload
+
+    def take(self, topic: str, payload: bytes) -> int | None:
+        """When this probe was sent (µs); None for what is none of ours, or was here before."""
+        return self._out.pop(payload, None) if topic == self.topic else None
+
+
+def probed_shards(sources: Sources) -> list[str]:
+    """The shards that probes go through: on the clock of receipt, with something to hear from a broker."""
+    return [
+        shard for shard, clock in sources.shards().items() if clock is Clock.RECEIVED and _by_broker(sources.of(shard))
+    ]
+
+
+def _by_broker(sources: Iterable[Source]) -> bool:
+    return any(source.by_broker for source in sources)
