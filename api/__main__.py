@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
-import time
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,9 +19,13 @@ from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.app import create_app, end_streams
 from api.commands.books import read_books
+from api.push_log import PushLog
+from api.pushes import Pushes, make_pushes, push_shards
 from ingest.database import database_url
 from ingest.errors import ConfigError, OperatorError, Unavailable
+from ingest.role import open_journals, wall
 from ingest.settings import Settings, kept_secret, load_settings, secret_key, split_bind
+from ingest.sources_file import load_sources
 from ingest.telemetry import set_up_logging
 
 
@@ -29,8 +35,8 @@ def main() -> int:
         settings = load_settings()
         set_up_logging("api", settings.log_format)
         listener = bind(settings.http_bind)
-        with database_url(settings.database_url, settings.data) as url:
-            serve(application(settings, url), listener)
+        with pushes_of(settings) as pushes, database_url(settings.database_url, settings.data) as url:
+            serve(application(settings, url, pushes), listener)
     except (OperatorError, Unavailable) as error:
         for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
             print(problem, file=sys.stderr)
@@ -38,18 +44,32 @@ def main() -> int:
     return 0
 
 
-def application(settings: Settings, url: str) -> FastAPI:
+def application(settings: Settings, url: str, pushes: Pushes) -> FastAPI:
     """The application of these settings; ConfigError with everything wrong in rulebook and teams."""
     return create_app(
         database_url=url,
         token=kept_secret(settings.data / "api.token"),
         key=secret_key(settings),
-        now=lambda: time.time_ns() // 1000,
+        now=wall,
         teams=load_teams(settings.file("teams")),
         rulebook=load_rulebook(settings.file("rules")),
         read_ledger=lambda: msgspec.to_builtins(read_books(settings, url)),
         public_url=settings.public_url,
+        pushes=pushes,
     )
+
+
+@contextlib.contextmanager
+def pushes_of(settings: Settings) -> Iterator[Pushes]:
+    """What sources.yaml lets platforms push, with the logs it goes into; ConfigError when a secret is missing."""
+    path = settings.file("sources")
+    sources = load_sources(path)
+    with open_journals(settings, sorted(push_shards(sources))) as journals:
+        logs = {
+            shard: PushLog(journal.messages, shard=shard, sources=sources, now=wall)
+            for shard, journal in journals.items()
+        }
+        yield make_pushes(sources, path.parent if path else Path(), logs)
 
 
 def bind(address: str) -> socket.socket:

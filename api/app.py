@@ -24,11 +24,14 @@ from api.guard import Guard
 from api.live import Feed
 from api.people import Right
 from api.problems import MEDIA_TYPE, answer_problems
-from api.routes import acts, books, events, health, incidents, inventory, pages, readings
+from api.pushes import Pushes
+from api.routes import acts, books, events, health, incidents, inventory, pages, push, readings
 from api.shapes import ProblemShape, RuleShape, TeamShape
 from api.tokens import Token
 from ingest.database import connect, open_async_pool, pending
 from ingest.errors import OperatorError, Unavailable
+
+NO_PUSHES = Pushes({}, [])
 
 #: Rooms whose schema must be applied, in this order.
 SCHEMAS = ("ingest", "alerts", "api")
@@ -48,6 +51,7 @@ def create_app(
     rulebook: Rulebook,
     read_ledger: Callable[[], dict[str, Any]],
     public_url: str = "",
+    pushes: Pushes = NO_PUSHES,
 ) -> FastAPI:
     """The application. It starts without a database and says so until there is one."""
 
@@ -65,11 +69,14 @@ def create_app(
             rules=_rule_shapes(rulebook),
             read_ledger=read_ledger,
             not_migrated=lambda: not_migrated(database_url),
+            pushes=pushes,
             secure=public_url.startswith("https://"),
         )
         feed.start()
         directory.start()
+        pushes.start()
         yield
+        await pushes.stop()
         await directory.stop()
         await feed.stop()
         await pool.close()
@@ -89,6 +96,8 @@ def create_app(
     for module in (inventory, readings, incidents, books, events):
         app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(needs(Right.READ))])
     app.include_router(acts.router, prefix="/api/v1")  # each of its routes says what it needs
+    app.include_router(push.router, prefix="/api/v1")  # its senders prove themselves in ways of their own
+    push.make_labels(pushes.names)
     app.include_router(health.router)
     app.include_router(pages.router)
     answer_problems(app)

@@ -12,6 +12,8 @@ SESSION = 12 * HOUR
 
 #: What a caller may read without a token: probes and scrapers, which carry none.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/login"})
+#: Platforms prove themselves each in its own way, which the routes below know.
+PUSH_PATHS = "/api/v1/push/"
 
 
 class Doorkeeper:

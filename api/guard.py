@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import OPEN_PATHS, same_origin
+from api.auth import OPEN_PATHS, PUSH_PATHS, same_origin
 from api.entrance import Entrance, Refusal
 from api.metrics import observe_request
 from api.problems import DATABASE_AWAY, database_away, internal_error, problem_response
@@ -84,7 +84,7 @@ class Guard:
     async def _refusal(self, request: Request) -> Response | None:
         """What keeps this request out. A request that is let in has its Caller in `request.state.caller`."""
         path = request.url.path
-        if path not in OPEN_PATHS:
+        if path not in OPEN_PATHS and not path.startswith(PUSH_PATHS):
             caller = await self._entrance.identify(request, self._now())
             if isinstance(caller, Refusal):
                 return _refused(caller, request)

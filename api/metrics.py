@@ -17,6 +17,7 @@ DURATION = Histogram(
 ACTS = Counter("emberwatch_api_acts_total", "Human acts taken in", ["kind"])
 REFUSED = Counter("emberwatch_api_refused_total", "Requests whose sender was not let in", ["reason"])
 FORBIDDEN = Counter("emberwatch_api_forbidden_total", "Requests of known callers that lack the right or the centre")
+PUSHES = Counter("emberwatch_api_pushes_total", "Pushes of platforms, by what became of them", ["source", "outcome"])
 WATCHERS = Gauge("emberwatch_api_event_watchers", "Event streams open now")
 EVENTS = Counter("emberwatch_api_events_total", "Events read for the event streams")
 LAGGARDS = Counter("emberwatch_api_event_laggards_total", "Event streams closed because they read too slowly")

@@ -73,6 +73,13 @@ def check(
     return _CHECKS.get(kind, _token)(push)
 
 
+def proven(kind: str, *, headers: Mapping[str, str], body: bytes) -> Accepted:
+    """What to log and answer of a request whose sender has proved himself by an API token of ours."""
+    if kind == "onem2m":
+        return _notified({name.lower(): value for name, value in headers.items()}, body)
+    return Accepted(body=body)
+
+
 def _token(push: _Push) -> Accepted | Refused:
     scheme, _, bearer = push.headers.get("authorization", "").partition(" ")
     given = bearer.strip() if scheme.lower() == "bearer" else push.query.get("token", "")
@@ -138,13 +145,15 @@ def _onenet_wrong(secret: bytes, nonce: bytes, msg: bytes, signature: str) -> Re
 
 def _onem2m(push: _Push) -> Accepted | Refused:
     told = _token(push)
-    if isinstance(told, Refused):
-        return told
-    request = push.headers.get("x-m2m-ri", "")
-    headers = {"X-M2M-RSC": "2000"}
+    return told if isinstance(told, Refused) else _notified(push.headers, push.body)
+
+
+def _notified(headers: Mapping[str, str], body: bytes) -> Accepted:
+    request = headers.get("x-m2m-ri", "")
+    answer = {"X-M2M-RSC": "2000"}
     if 0 < len(request) <= 200 and request.isascii() and request.isprintable():
-        headers["X-M2M-RI"] = request
-    return Accepted(body=None if _verification(push.body) else push.body, headers=headers)
+        answer["X-M2M-RI"] = request
+    return Accepted(body=None if _verification(body) else body, headers=answer)
 
 
 def _verification(body: bytes) -> bool:

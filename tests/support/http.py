@@ -15,7 +15,8 @@ import uvicorn
 from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.__main__ import Server, bind
-from api.app import create_app
+from api.app import NO_PUSHES, create_app
+from api.pushes import Pushes
 
 TOKEN = "the-token-of-the-tests"
 BOOKS = {"messages": {}, "readings": {}, "alerts": {}, "deliveries": {}, "balanced": True}
@@ -39,6 +40,7 @@ def served(
     now: Callable[[], int] = clock,
     read_ledger: Callable[[], dict[str, Any]] = lambda: BOOKS,
     public_url: str = "",
+    pushes: Pushes = NO_PUSHES,
 ) -> Iterator[Served]:
     """The API over this database until the context ends; then its thread is gone."""
     app = create_app(
@@ -50,6 +52,7 @@ def served(
         rulebook=load_rulebook(None),
         read_ledger=read_ledger,
         public_url=public_url,
+        pushes=pushes,
     )
     listener = bind("127.0.0.1:0")
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"))
