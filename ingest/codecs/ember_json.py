@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.times import from_number, micros
-from ingest.codecs.values import name, quantity, state
+from ingest.codecs.values import NAME_LIMIT, name, quantity, state
 from ingest.errors import Undecodable
 from ingest.message import Message
 from ingest.readings import QUANTITIES, STATES, Observation
@@ -33,6 +33,8 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     topic = parse_ember(message.topic)
     if topic is None:
         raise Undecodable(f"topic {shown(message.topic)} is not of the native scheme; see ember/v1/… in the manual")
+    if not message.topic.isprintable() or len(message.topic) > 2 * NAME_LIMIT:
+        raise Undecodable(f"topic {shown(message.topic)}: give ids of a few characters, no control characters")
     if topic.kind is _TELEMETRY:
         return _objects(payload, topic.site, topic.device, source.zone)
     if topic.kind is EmberKind.ALARM:

@@ -149,7 +149,7 @@ def entries_of(config: str, component: Component) -> Iterator[Entry]:
     if type(topic) is str and topic:
         others.discard(topic)
         yield _state(config, topic, component)
-    others.discard(body.get("availability_topic", ""))
+    others.discard(str(body.get("availability_topic")))
     for other in sorted(others)[:16]:
         yield [config, _topic(other), "", False, [], [], "", "", ""]
 

@@ -69,7 +69,7 @@ def _is_measured(what: Meaning, body: Mapping[str, object]) -> bool:
     """Whether a property reports, rather than sets, a value of the kind its name promises."""
     if body.get("settable") is True and what.name not in _SETTABLE:
         return False
-    datatype = body.get("datatype", "string")
+    datatype = str(body.get("datatype", "string"))
     if datatype == "string":
         return True
     if what.either:

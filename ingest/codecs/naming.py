@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 INVENTORY = "inventory"
+_AN_ID = f"give at most {NAME_LIMIT} characters, no control characters"
 _LEVEL = re.compile(r"topic:([1-9]\d{0,2})", re.ASCII)
 
 
@@ -68,9 +69,18 @@ def parse_naming(text: str) -> Naming:
 
 
 def placed(source: Source, topic: str, tree: object, device: str) -> tuple[str | None, str]:
-    """Site and device of a message whose format names the device `device`, unless the source says otherwise."""
+    """Site and device of a message whose format names the device `device`, unless the source says otherwise.
+
+    Undecodable for names nobody can register: they would stand in reasons and on the console as they came.
+    """
     site = _parsed(source.site).of(topic, tree)
-    return site, _parsed(source.device).of(topic, tree) or device if source.device else device
+    if source.device:
+        device = _parsed(source.device).of(topic, tree) or device
+    if len(device) > NAME_LIMIT or not device.isprintable():
+        raise Undecodable(f"topic {shown(topic)}: {shown(device)} is no id of a device; {_AN_ID}")
+    if site is not None and (len(site) > NAME_LIMIT or not site.isprintable()):
+        raise Undecodable(f"topic {shown(topic)}: {shown(site)} is no id of a site; {_AN_ID}")
+    return site, device
 
 
 _parsed = lru_cache(maxsize=256)(parse_naming)

@@ -73,7 +73,7 @@ def _frame(tree: object, prefix: str, message: Message, source: Source, memory: 
     if type(tree) is not dict:
         raise Undecodable(f"$: {shown(tree)} is no notification; an object with src, method and params would be")
     method, params = tree.get("method"), tree.get("params")
-    if method not in _FRAMES and method != "NotifyEvent":
+    if type(method) is not str or (method not in _FRAMES and method != "NotifyEvent"):
         return _NOTHING  # a request, or an answer to one
     device = _lower(name(prefix if tree.get("src") is None else tree["src"], "$.src"))
     if type(params) is not dict:
