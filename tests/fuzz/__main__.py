@@ -1,0 +1,138 @@
+"""`python -m tests.fuzz`: changed payloads for every family of codecs, as many as you have time for.
+
+Golden cases and published samples are told as conversations, most messages changed, to the codec and (a quarter of
+them) to admit; after each tenth the memory starts afresh. Prints a table; exit code 1 when something was found, with
+every payload saved so that `--again FILE` shows it once more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from tests.support.fuzz import LIMIT_MS, Finding, Tally, Trial, see_again
+from tests.support.letters import FAMILIES
+
+LIVES = 10
+#: A process may keep this much more at its end than after a tenth of its work: caches of bounded size fill up.
+GROWTH_LIMIT = 24 * 1024 * 1024
+FINDINGS = Path("fuzz-findings")
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    tally: Tally
+    seconds: float
+    grown: int  #: bytes, from the first tenth to the end
+
+    @property
+    def wrong(self) -> list[str]:
+        found = [finding.what for finding in self.tally.findings]
+        if self.grown > GROWTH_LIMIT:
+            found.append(f"the process grew by {self.grown / 2**20:.0f} MiB")
+        return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    if options.again:
+        return _again(options.again)
+    if options.guided:
+        return _guided(options)
+    print(f"{'family':<28}{'payloads':>10}{'per s':>9}{'decoded':>9}{'slowest':>10}{'memory':>10}{'grown':>10}  found")
+    failed = 0
+    for result in _results(options.codec or FAMILIES, options.count, options.seed, options.jobs):
+        print(_line(result), flush=True)
+        failed += bool(result.wrong)
+        for finding in result.tally.findings:
+            print(f"    {finding.what}\n    saved as {_saved(finding)}")
+        _save_slowest(result.tally)
+    return 1 if failed else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--codec", action="append", choices=FAMILIES, help="a family; all without")
+    parser.add_argument("--count", type=int, default=1_000_000, help="changed payloads a family")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="families at the same time")
+    parser.add_argument("--guided", action="store_true", help="led by coverage; needs the extra fuzz (atheris)")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="only this finding")
+    return parser.parse_args(arguments)
+
+
+def _results(families: Sequence[str], count: int, seed: int, jobs: int) -> Iterator[Result]:
+    """Each family in a process of its own, so that what it keeps is seen."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
+        yield from pool.map(_run, families, itertools.repeat(count), itertools.repeat(seed))
+
+
+def _run(family: str, count: int, seed: int) -> Result:
+    trial = Trial(family, seed)
+    gc.freeze()
+    process = psutil.Process()
+    began, first = time.process_time(), 0
+    for life in range(LIVES):
+        trial.run(count // LIVES)
+        trial.begin_life()
+        gc.collect()
+        if life == 0:
+            first = process.memory_info().rss
+    grown = process.memory_info().rss - first
+    return Result(tally=trial.tally, seconds=time.process_time() - began, grown=grown)
+
+
+def _line(result: Result) -> str:
+    tally = result.tally
+    return (
+        f"{tally.family:<28}{tally.payloads:>10,}{tally.payloads / max(result.seconds, 1e-3):>9,.0f}"
+        f"{tally.decoded / max(tally.payloads, 1):>9.1%}{tally.slowest_ms:>7.1f} ms"
+        f"{tally.memory_bytes / 1024:>6,.0f} KiB{result.grown / 2**20:>6.1f} MiB"
+        f"  {'; '.join(dict.fromkeys(result.wrong))[:200] or '-'}"
+    )
+
+
+def _saved(finding: Finding) -> Path:
+    FINDINGS.mkdir(exist_ok=True)
+    name = f"{finding.family}-{len(list(FINDINGS.glob('*.json')))}.json".replace(" ", "-")
+    (FINDINGS / name).write_bytes(msgspec.json.encode(finding))
+    return FINDINGS / name
+
+
+def _save_slowest(tally: Tally) -> None:
+    """What cost most, below the limit: to look at."""
+    if tally.slowest_ms > LIMIT_MS / 5:
+        FINDINGS.mkdir(exist_ok=True)
+        (FINDINGS / f"slowest-{tally.family}.bin".replace(" ", "-")).write_bytes(tally.slowest)
+
+
+def _again(file: Path) -> int:
+    what = see_again(msgspec.json.decode(file.read_bytes(), type=Finding))
+    print(f"{file}: {what or 'nothing is wrong any more'}")
+    return 1 if what else 0
+
+
+def _guided(options: argparse.Namespace) -> int:
+    """Each family in a child whose bytecode counts what it covers."""
+    codes = [
+        subprocess.run(
+            [sys.executable, "-m", "tests.fuzz.guided", family, str(options.count), str(options.seed)], check=False
+        ).returncode
+        for family in options.codec or FAMILIES
+    ]
+    return 1 if any(codes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
