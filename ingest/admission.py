@@ -30,6 +30,8 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable"  #: the codec cannot understand the payload
     UNKNOWN_DEVICE = "unknown_device"  #: not registered, and the source does not enrol
     WRONG_SITE = "wrong_site"  #: registered, but under another site than the topic's
+    WRONG_GATEWAY = "wrong_gateway"  #: registered behind another gateway than the topic's
+    RATE = "rate"  #: beyond what its device or gateway may send in a while; see ingest.rates
     NO_SOURCE = "no_source"  #: its source is not in the sources of this offset
     OVERSIZE = "oversize"  #: larger than any device sends
     ENGINE_ERROR = "engine_error"  #: admit or the engine raised on it
@@ -50,6 +52,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
     readings: tuple[Reading, ...] = ()
     duplicates: int = 0  #: readings of this message that were there before
+    limited: int = 0  #: readings of this message that were set aside because they came too fast
+    flood: str = ""  #: a sentence when somebody's flood is to be told
     reason: Reason | None = None
     detail: str = ""
     site: str = ""  #: of a quarantined message, as far as it is known

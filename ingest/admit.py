@@ -9,16 +9,19 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ingest.admission import Admission, Outcome, Reason, Suspicion
-from ingest.codecs import CODECS
-from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decode, UndecodableYet
+from ingest.codecs.contract import PAYLOAD_LIMIT, UndecodableYet
 from ingest.errors import Undecodable
-from ingest.inventory import Device, Inventory, InventoryDelta
+from ingest.inventory import Device, Inventory
+from ingest.memory import Memory, Route
 from ingest.message import Message, decode_message
+from ingest.rates import UNLIMITED
 from ingest.readings import SECOND, Lateness, Observation, Reading
-from ingest.repeats import SIZE, Prints, message_print, reading_print
-from ingest.sources import Clock, Source, Sources
+from ingest.repeats import message_print, reading_print
+from ingest.sources import Source
 from ingest.suspicion import fire_states, place, sign_in_bytes
-from ingest.timing import BOUND, Clocks, Key, WrongClock, historical, observed, past, plausible
+from ingest.timing import BOUND, OLDEST, Key, historical, observed, past, plausible
+
+__all__ = ["LogRecord", "Memory", "admit"]
 
 
 class LogRecord(Protocol):
@@ -32,111 +35,19 @@ class LogRecord(Protocol):
     def value(self) -> bytes: ...
 
 
-class _Route(NamedTuple):
-    source: Source
-    decode: Decode
-    memory: CodecMemory
-    observed: bool
+def admit(record: LogRecord, memory: Memory, *, again: bool = False) -> Admission:
+    """What becomes of this Kind.MESSAGE record; changes `memory`. No bytes of a payload make it raise.
 
-
-class Memory:
-    """What admit remembers between messages; one per reader of a shard. Equal records give equal memories."""
-
-    def __init__(self, sources: Sources, inventory: Inventory | None = None) -> None:
-        self.inventory = inventory or Inventory()  #: changed by enrolment, in both readers alike
-        self.prints = Prints()
-        self.clocks = Clocks()
-        self.redriven: dict[int, None] = {}  #: offsets of messages that left the quarantine, see ingest.redrive
-        self._codec_memories: dict[str, CodecMemory] = {}
-        self.apply_sources(sources)
-
-    def apply_sources(self, sources: Sources) -> None:
-        """Take over the sources of a Kind.SOURCES record; what codecs remember stays."""
-        self.sources = sources
-        self.routes = {
-            source.filter: _Route(
-                source,
-                CODECS[source.codec],
-                self._codec_memories.setdefault(source.codec, {}),
-                source.clock is Clock.OBSERVED,
-            )
-            for source in sources.sources
-            if source.codec in CODECS  # the log may name codecs of a newer release: to this one they are no source
-        }
-
-    def apply_inventory(self, delta: InventoryDelta) -> None:
-        """Take over a Kind.INVENTORY record; removed devices are forgotten."""
-        self.inventory.apply(delta)
-        for removed in delta.removed_devices:
-            site, _, device = removed.partition("/")
-            if (site, device) not in self.inventory.devices:
-                self.prints.last.pop((site, device), None)
-                self.clocks.wrong.pop((site, device), None)
-
-    def dump(self) -> bytes:
-        """Everything, exactly, for a checkpoint."""
-        last = self.prints.last
-        return _encode_dump(
-            _Dump(
-                sources=self.sources,
-                inventory=msgspec.Raw(self.inventory.encoded()),
-                young=b"".join(self.prints.young),
-                old=b"".join(self.prints.old),
-                last_of=list(last),
-                last=b"".join(last.values()),
-                wrong_of=list(self.clocks.wrong),
-                wrong=list(self.clocks.wrong.values()),
-                redriven=list(self.redriven),
-                codecs=self._codec_memories,
-            )
-        )
-
-    @classmethod
-    def load(cls, dumped: bytes) -> Memory:
-        """The memory that was dumped; msgspec.DecodeError when these bytes are none."""
-        dump = _decode_dump(dumped)
-        memory = cls(dump.sources)
-        memory.inventory.apply(_decode_inventory(dump.inventory))
-        memory.prints.young = dict.fromkeys(_cut(dump.young))
-        memory.prints.old = dict.fromkeys(_cut(dump.old))
-        memory.prints.last = dict(zip(dump.last_of, _cut(dump.last), strict=True))
-        memory.clocks.wrong = dict(zip(dump.wrong_of, dump.wrong, strict=True))
-        memory.redriven = dict.fromkeys(dump.redriven)
-        memory._codec_memories = dump.codecs
-        memory.apply_sources(dump.sources)
-        return memory
-
-
-class _Dump(msgspec.Struct, frozen=True, kw_only=True):
-    sources: Sources
-    inventory: msgspec.Raw  #: InventoryDelta
-    young: bytes
-    old: bytes
-    last_of: list[Key]
-    last: bytes
-    wrong_of: list[Key]
-    wrong: list[WrongClock]
-    codecs: dict[str, CodecMemory]
-    redriven: list[int] = []
-
-
-_encode_dump = msgspec.msgpack.Encoder().encode
-_decode_dump = msgspec.msgpack.Decoder(_Dump).decode
-_decode_inventory = msgspec.msgpack.Decoder(InventoryDelta).decode
-
-
-def _cut(joined: bytes) -> list[bytes]:
-    return [joined[start : start + SIZE] for start in range(0, len(joined), SIZE)]
-
-
-def admit(record: LogRecord, memory: Memory) -> Admission:
-    """What becomes of this Kind.MESSAGE record; changes `memory`. No bytes of a payload make it raise."""
+    `again`: it comes out of quarantine, and no rate limit counts it.
+    """
     message = decode_message(record.meta)
     payload = record.value
     route = memory.routes.get(message.source)
     if route is None:
         detail = f"source {message.source} is not in sources.yaml, or its codec is not built"
         return _set_aside(Reason.NO_SOURCE, detail, message, payload, None)
+    if again:
+        route = route._replace(limits=UNLIMITED)
     if len(payload) > PAYLOAD_LIMIT:
         detail = f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read"
         return _set_aside(Reason.OVERSIZE, detail, message, payload, route.source)
@@ -152,7 +63,7 @@ def admit(record: LogRecord, memory: Memory) -> Admission:
 
 
 def _admitted(
-    items: tuple[Observation, ...], message: Message, payload: bytes, at: int, route: _Route, memory: Memory
+    items: tuple[Observation, ...], message: Message, payload: bytes, at: int, route: Route, memory: Memory
 ) -> Admission:
     if len(items) == 1 and (usual := _usual(items[0], message, at, route, memory)) is not None:
         return usual
@@ -178,18 +89,28 @@ def _set_aside(reason: Reason, detail: str, message: Message, payload: bytes, so
     )
 
 
+class _Refusal(NamedTuple):
+    """A device's observation that is not admitted."""
+
+    reason: Reason
+    detail: str
+    item: Observation
+
+
 class _Arrival:
     """One message on its way in, and what is asked about it more than once."""
 
-    __slots__ = ("_repeated", "at", "held", "memory", "message", "payload", "route")
+    __slots__ = ("_repeated", "at", "flood", "gateway", "held", "memory", "message", "payload", "route")
 
-    def __init__(self, message: Message, payload: bytes, at: int, route: _Route, memory: Memory) -> None:
+    def __init__(self, message: Message, payload: bytes, at: int, route: Route, memory: Memory) -> None:
         self.message = message
         self.payload = payload
         self.at = at
         self.route = route
         self.memory = memory
         self.held = message.retain or message.backlog  #: by the broker, for an unknown time
+        self.gateway = route.gateway.in_topic(message.topic) if route.gateway is not None else ""
+        self.flood = ""  #: a flood that is to be told
         self._repeated: bool | None = None
 
     def repeated(self) -> bool:
@@ -202,16 +123,43 @@ class _Arrival:
                 prints.keep(mark)
         return self._repeated
 
+    def stored(self, item: Observation, *, alone: bool) -> bool:
+        """Whether this waited somewhere before it came, so that it may come in a heap."""
+        if self.held or item.historical or not alone:
+            return True
+        return item.observed_at is not None and BOUND < self.at - item.observed_at <= OLDEST
 
-class _Refusal(NamedTuple):
-    """A device's observation that is not admitted."""
+    def beyond(self, found: Device, items: list[Observation], *, stored: bool) -> list[_Refusal | None]:
+        """Which of a device's observations come too fast: their refusals, None for those that go on."""
+        key = (found.site, found.id)
+        rates, limits = self.memory.rates, self.route.limits
+        why = rates.beyond(key, _behind(found, self.gateway), self.at, limits, stored=stored)
+        if why is None:
+            return [None] * len(items)
+        refusals = [None if rates.excepts(key, item) else _too_fast(found, item, why) for item in items]
+        if any(refusals) and rates.is_news(key, self.at):
+            self.flood = f"{found.site}/{found.id} floods: {why}; what is beyond is set aside, fire states go on"
+        return refusals
 
-    reason: Reason
-    detail: str
-    item: Observation
+    def count(self, found: Device, number: int, *, stored: bool) -> None:
+        """Count a device's readings that went on."""
+        key, gateway = (found.site, found.id), _behind(found, self.gateway)
+        self.memory.rates.count(key, gateway, number, self.route.limits, stored=stored)
 
 
-def _usual(item: Observation, message: Message, at: int, route: _Route, memory: Memory) -> Admission | None:
+def _behind(found: Device, named: str) -> Key | None:
+    """The gateway that brings a device's readings: the topic's, else the inventory's."""
+    if named:
+        return ("", named)
+    return (found.site, found.gateway) if found.gateway else None
+
+
+def _too_fast(found: Device, item: Observation, why: str) -> _Refusal:
+    item = msgspec.structs.replace(item, site=found.site, device=found.id)
+    return _Refusal(Reason.RATE, f"{why}; further ones are set aside", item)
+
+
+def _usual(item: Observation, message: Message, at: int, route: Route, memory: Memory) -> Admission | None:
     """Nearly every message: live news of a registered device whose clock is right. None: look closely.
 
     `_judge_one` says the same of it, in several times as long; only what ends here is remembered here.
@@ -225,10 +173,18 @@ def _usual(item: Observation, message: Message, at: int, route: _Route, memory: 
     found = memory.inventory.devices.get(key)
     if found is None or key in memory.clocks.wrong:
         return None
+    gateway = None
+    if found.gateway or route.gateway is not None:
+        named = route.gateway.in_topic(message.topic) if route.gateway is not None else ""
+        if _strange(found, named):
+            return None
+        gateway = _behind(found, named)
     site, device = key = (found.site, found.id)  # one text for all readings of a device
     prints = memory.prints
     mark = reading_print(site, device, item)
     if prints.last.get(key) == mark or prints.known(mark):
+        return None
+    if not memory.rates.take(key, gateway, at, route.limits):
         return None
     prints.keep(mark)
     prints.last[key] = mark
@@ -251,35 +207,56 @@ def _judge_one(item: Observation, arrival: _Arrival) -> Admission:
     if isinstance(found, _Refusal):
         return _verdict([], 0, [found])
     key = (found.site, found.id)
+    stored = arrival.stored(item, alone=True)
+    (refusal,) = arrival.beyond(found, [item], stored=stored)
+    if refusal is not None:
+        return _verdict([], 0, [refusal], arrival.flood)
     if _seen(item, key, arrival, alone=True):
         return _ONE_DUPLICATE
+    arrival.count(found, 1, stored=stored)
     at, late = _time_alone(item, key, arrival)
     return Admission(outcome=Outcome.STORED, readings=(_reading(item, key, at, late, arrival.at),))
 
 
 def _judge(items: tuple[Observation, ...], arrival: _Arrival) -> Admission:
     refusals: list[_Refusal] = []
-    groups: dict[Key, list[int]] = {}
+    groups: dict[Key, tuple[Device, list[int]]] = {}
     for index, item in enumerate(items):
         found = _find(item, arrival)
         if isinstance(found, _Refusal):
             refusals.append(found)
         else:
-            groups.setdefault((found.site, found.id), []).append(index)
+            groups.setdefault((found.site, found.id), (found, []))[1].append(index)
     readings: dict[int, Reading] = {}
-    for key, indexes in groups.items():
+    for found, indexes in groups.values():
         group = [items[index] for index in indexes]
-        new = [not _seen(item, key, arrival, alone=len(group) == 1) for item in group]
-        if any(new):
-            whens = [_time_alone(group[0], key, arrival)] if len(group) == 1 else _times(group, key, arrival)
-            for index, item, is_new, (at, late) in zip(indexes, group, new, whens, strict=True):
-                if is_new:
-                    readings[index] = _reading(item, key, at, late, arrival.at)
+        taken = _take_group(found, group, arrival, refusals)
+        readings.update((indexes[place], reading) for place, reading in taken.items())
     admitted = len(items) - len(refusals)
-    return _verdict([readings[index] for index in sorted(readings)], admitted - len(readings), refusals)
+    return _verdict([readings[index] for index in sorted(readings)], admitted - len(readings), refusals, arrival.flood)
 
 
-def _verdict(readings: list[Reading], duplicates: int, refusals: list[_Refusal]) -> Admission:
+def _take_group(
+    found: Device, group: list[Observation], arrival: _Arrival, refusals: list[_Refusal]
+) -> dict[int, Reading]:
+    """The new readings of one device's observations in a message, by their place; adds to `refusals`."""
+    key, alone = (found.site, found.id), len(group) == 1
+    stored = arrival.stored(group[0], alone=alone)
+    too_fast = arrival.beyond(found, group, stored=stored)
+    refusals += [refusal for refusal in too_fast if refusal is not None]
+    new = [
+        place
+        for place, item in enumerate(group)
+        if too_fast[place] is None and not _seen(item, key, arrival, alone=alone)
+    ]
+    if not new:
+        return {}
+    arrival.count(found, len(new), stored=stored)
+    whens = [_time_alone(group[0], key, arrival)] if alone else _times(group, key, arrival)
+    return {place: _reading(group[place], key, *whens[place], arrival.at) for place in new}
+
+
+def _verdict(readings: list[Reading], duplicates: int, refusals: list[_Refusal], flood: str = "") -> Admission:
     refused_whole = bool(refusals) and not readings and not duplicates
     detail = refusals[0].detail if refusals else ""
     if len(refusals) > 1:
@@ -289,6 +266,8 @@ def _verdict(readings: list[Reading], duplicates: int, refusals: list[_Refusal])
         outcome=Outcome.QUARANTINED if refused_whole else admitted,
         readings=tuple(readings),
         duplicates=duplicates,
+        limited=sum(refusal.reason is Reason.RATE for refusal in refusals),
+        flood=flood,
         reason=refusals[0].reason if refused_whole else None,
         detail=detail,
         site=(refusals[0].item.site or "") if refused_whole else "",
@@ -315,17 +294,36 @@ def _find(item: Observation, arrival: _Arrival) -> Device | _Refusal:
     inventory = arrival.memory.inventory
     found = inventory.find(item.site, item.device)
     if found is not None:
-        return found
-    if arrival.route.source.enrol and _can_enrol(item):
+        return _behind_another(found, item, arrival.gateway) if _strange(found, arrival.gateway) else found
+    enrols = arrival.route.enrols
+    if enrols is not None and _can_enrol(item) and enrols(item.site or "", item.device):
         return inventory.enrol(item.site or "", item.device)
+    return _stranger(item, inventory, listed=enrols is not None)
+
+
+def _strange(found: Device, named: str) -> bool:
+    """Whether a topic's gateway speaks for a device of another one; it may speak for itself."""
+    return bool(named and found.gateway) and named not in (found.gateway, found.id)
+
+
+def _behind_another(found: Device, item: Observation, named: str) -> _Refusal:
+    item = msgspec.structs.replace(item, site=found.site)
+    detail = f"device {found.id} is registered behind gateway {found.gateway}, and gateway {named} speaks for it"
+    return _Refusal(Reason.WRONG_GATEWAY, detail, item)
+
+
+def _stranger(item: Observation, inventory: Inventory, *, listed: bool) -> _Refusal:
+    unlisted = ", and not on the allow-list of its source" if listed else ""
     sites = inventory.sites_of(item.device)
     if item.site is None:
-        where = f"registered at {len(sites)} sites, and nothing says which" if sites else "not registered"
+        where = f"registered at {len(sites)} sites, and nothing says which" if sites else f"not registered{unlisted}"
         return _Refusal(Reason.UNKNOWN_DEVICE, f"device {item.device} is {where}", item)
     if sites:
         detail = f"device {item.device} speaks for site {item.site} and is registered at {', '.join(sites[:3])}"
         return _Refusal(Reason.WRONG_SITE, detail, item)
-    return _Refusal(Reason.UNKNOWN_DEVICE, f"device {item.device} is not registered at site {item.site}", item)
+    return _Refusal(
+        Reason.UNKNOWN_DEVICE, f"device {item.device} is not registered at site {item.site}{unlisted}", item
+    )
 
 
 def _can_enrol(item: Observation) -> bool:
@@ -388,7 +386,7 @@ def _stored_time(item: Observation, shift: int | None, arrival: _Arrival) -> tup
         return historical(item.observed_at, received), Lateness.HISTORICAL
     at = None if item.observed_at is None or shift is None else item.observed_at + shift
     usable = at is not None and plausible(at, received)
-    known = at if at is not None and usable else received
+    known = at if at is not None and usable else message.held_until or received
     if message.retain:
         return known, Lateness.RETAINED
     if message.backlog:

@@ -12,14 +12,22 @@ from typing import NamedTuple
 import msgspec
 
 from ingest.admission import Admission, Outcome, Reason
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.journal import Entry, Record
+from ingest.memory import Memory
 from ingest.message import MESSAGE, Kind, Message, Redrive, encode
 from ingest.readings import Lateness
 
-#: What was never understood may be understood now. The readings of the other reasons are known already: the database
+#: What was never understood or let in may be now. The readings of the other reasons are known already: the database
 #: or the engine could not take them.
-REASONS = (Reason.UNKNOWN_DEVICE, Reason.WRONG_SITE, Reason.UNDECODABLE, Reason.NO_SOURCE)
+REASONS = (
+    Reason.UNKNOWN_DEVICE,
+    Reason.WRONG_SITE,
+    Reason.WRONG_GATEWAY,
+    Reason.RATE,
+    Reason.UNDECODABLE,
+    Reason.NO_SOURCE,
+)
 #: Messages that left the quarantine and are remembered, so that a record carried into the log twice moves them once.
 REMEMBERED = 65_536
 
@@ -45,7 +53,7 @@ def judge_again(record: Record, memory: Memory) -> Again | None:
         return None
     held = msgspec.structs.replace(word.message, backlog=True)
     old = Record(offset=word.offset, at=word.at, kind=MESSAGE, meta=encode(held), value=record.value)
-    admission = admit(old, memory)
+    admission = admit(old, memory, again=True)
     if admission.outcome is not Outcome.QUARANTINED:
         _remember(memory.redriven, word.offset)
     readings = tuple(

@@ -13,9 +13,11 @@ from ingest.codecs.frames import FRAMES
 from ingest.codecs.json_path import parse_path
 from ingest.codecs.naming import INVENTORY, parse_naming
 from ingest.codecs.times import zone_of
+from ingest.codecs.values import NAME_LIMIT
 from ingest.configfile import ConfigFile, read_config_text
+from ingest.rates import LEAST_PER_MINUTE
 from ingest.readings import QUANTITIES, STATES
-from ingest.sources import PUSH, Clock, Source, Sources
+from ingest.sources import DEVICE_PER_MINUTE, GATEWAY_PER_MINUTE, PUSH, Clock, Source, Sources
 from ingest.topics import overlap, valid_filter
 
 #: Where in the file: keys and indexes from the top.
@@ -27,7 +29,7 @@ _PUSHED = re.compile(r"[\w.-]{1,64}")  # as in the scope push:NAME of a token
 _KEYS = tuple(Source.__struct_fields__)
 _FIELDS = (*QUANTITIES, *STATES)
 #: Keys that only a codec with a mapping takes: the native format finds them in its topic and payload.
-_MAPPING_KEYS = ("site", "device", "time", "fields")
+_MAPPING_KEYS = ("site", "device", "gateway", "time", "fields")
 
 
 def load_sources(path: Path | None) -> Sources:
@@ -76,12 +78,15 @@ def _source(file: ConfigFile, index: int, entry: dict[str, object]) -> Source:
         shard=_text(file, entry, at, "shard") or SHARD_OF[clock],
         urgent=_flag(file, entry, at, "urgent"),
         clock=clock,
-        enrol=_flag(file, entry, at, "enrol"),
+        enrol=_enrol(file, entry, at),
         site=_text(file, entry, at, "site"),
         device=_text(file, entry, at, "device"),
         time=_text(file, entry, at, "time"),
         zone=_text(file, entry, at, "zone") or "UTC",
         fields=_fields(file, entry, at),
+        gateway=_text(file, entry, at, "gateway"),
+        rate_per_minute=_rate(file, entry, at, "rate_per_minute", DEVICE_PER_MINUTE),
+        gateway_rate_per_minute=_rate(file, entry, at, "gateway_rate_per_minute", GATEWAY_PER_MINUTE),
         frame=_text(file, entry, at, "frame"),
         secret_file=_text(file, entry, at, "secret_file"),
     )
@@ -111,6 +116,29 @@ def _flag(file: ConfigFile, entry: dict[str, object], at: _Path, key: str) -> bo
         return stated
     file.problem(f"{key}: {stated!r} is neither true nor false", *at, key)
     return False
+
+
+def _enrol(file: ConfigFile, entry: dict[str, object], at: _Path) -> bool | tuple[str, ...]:
+    stated = entry.get("enrol", False)
+    if isinstance(stated, bool):
+        return stated
+    if not isinstance(stated, list) or not stated:
+        file.problem(f"enrol: {stated!r} is neither true, false nor a list such as [00158d*, shed-7/*]", *at, "enrol")
+        return False
+    for index, pattern in enumerate(stated):
+        if not isinstance(pattern, str) or not pattern or not pattern.isprintable() or len(pattern) > 2 * NAME_LIMIT:
+            help_ = "write a device id or site/id, in quotes, where * stands for anything"
+            file.problem(f"enrol: {pattern!r} is no pattern; {help_}", *at, "enrol", index)
+    return tuple(pattern for pattern in stated if isinstance(pattern, str) and pattern)
+
+
+def _rate(file: ConfigFile, entry: dict[str, object], at: _Path, key: str, default: int) -> int:
+    stated = entry.get(key, default)
+    if isinstance(stated, int) and not isinstance(stated, bool) and (stated == 0 or stated >= LEAST_PER_MINUTE):
+        return stated
+    help_ = f"write readings a minute, {LEAST_PER_MINUTE} or more, or 0 for no limit"
+    file.problem(f"{key}: {stated!r} is no limit; {help_}", *at, key)
+    return default
 
 
 def _fields(file: ConfigFile, entry: dict[str, object], at: _Path) -> dict[str, str | None]:
@@ -156,6 +184,7 @@ def _check_alone(file: ConfigFile, source: Source, entry: dict[str, object], at:
     _problem_of(file, "zone", zone_of, source.zone, (*at, "zone"))
     _problem_of(file, "site", parse_naming, source.site, (*at, "site"))
     _problem_of(file, "device", parse_naming, source.device, (*at, "device"))
+    _check_gateway(file, source, at)
     if source.frame and source.frame not in FRAMES:
         file.problem(f"frame: {source.frame} is no device frame{_guess(source.frame, tuple(FRAMES))}", *at, "frame")
     if source.time:
@@ -170,6 +199,14 @@ def _check_push(file: ConfigFile, source: Source, at: _Path) -> None:
     elif source.pushed and source.codec == "ember-json":
         help_ = "json-map would read such payloads from a push"
         file.problem(f"codec ember-json finds site and device in MQTT topics alone; {help_}", *at, "codec")
+
+
+def _check_gateway(file: ConfigFile, source: Source, at: _Path) -> None:
+    if source.gateway == INVENTORY or source.gateway.startswith("$"):
+        help_ = "only a topic can vouch for a gateway: write topic:2, or its id where there is one alone"
+        file.problem(f"gateway: {source.gateway!r} is what a device says of itself; {help_}", *at, "gateway")
+    else:
+        _problem_of(file, "gateway", parse_naming, source.gateway, (*at, "gateway"))
 
 
 def _check_codec(file: ConfigFile, source: Source, entry: dict[str, object], at: _Path) -> None:
