@@ -6,7 +6,7 @@ message). On Kafka, kind and meta become record headers and value the record's v
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -27,6 +27,7 @@ class Kind(IntEnum):
     REDRIVE = 9  #: a message out of quarantine, to be judged once more: Redrive; its payload is the value
     PROBE = 10  #: our own probe came back through the broker: Probe
     DUTY_CHECK = 11  #: somebody asks whether a fire panel's room is manned: DutyCheck
+    DUTY_OUTCOME = 12  #: what came of it: DutyOutcome
     # the decisions stream
     TRANSITION = 32  #: alerts.alert.Transition
     INCIDENT = 33  #: alerts.incident.IncidentChange
@@ -48,7 +49,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=Tr
 
     `received_at` (µs) is the wall clock at receipt; the log time may be a little later, never earlier than the
     record before it. `connection` counts the receiver's connections, so that packet ids are comparable only
-    within one. `backlog` marks what waited in the broker while we were away.
+    within one. `backlog` marks what waited in the broker while we were away; it was published before `held_until`
+    (µs; 0 = not known), which keeps the order of publishing: what states no time of its own is judged by it.
     """
 
     topic: str
@@ -62,6 +64,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=Tr
     backlog: bool = False
     properties: dict[str, str] = {}
     content_type: str = ""
+    held_until: int = 0
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +74,33 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DutyCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask the transmitter of this address (查岗) to have its key pressed within `minutes`; `by` asked."""
+    """Ask the transmitter of this address (查岗) to have its key pressed within `minutes`; `by` asked, `at` (µs)."""
 
     address: str
     minutes: int
     by: str = ""
+    id: str = ""
+    at: int = 0
+
+
+class DutyState(StrEnum):
+    """How a duty check stands."""
+
+    PENDING = "pending"  #: in the database
+    RELAYED = "relayed"  #: in the log
+    SENT = "sent"  #: on its way to the transmitter
+    NOT_CONNECTED = "not_connected"  #: no transmitter of this address speaks with us
+    EXPIRED = "expired"  #: its minutes were over before it could be sent
+    ANSWERED = "answered"  #: somebody pressed the key
+    UNANSWERED = "unanswered"  #: nobody did in its minutes
+
+
+class DutyOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The duty check of this id stands so since `at` (µs)."""
+
+    id: str
+    state: DutyState
+    at: int
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +165,7 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_message = msgspec.msgpack.Decoder(Message).decode
+decode_probe = msgspec.msgpack.Decoder(Probe).decode
 
 
 def encode(body: msgspec.Struct) -> bytes:

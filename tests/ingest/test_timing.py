@@ -229,6 +229,14 @@ def test_a_backlog_is_history_when_it_is_old(desk: Desk) -> None:
     assert not desk.memory.clocks.wrong
 
 
+def test_a_backlog_without_times_was_published_before_we_came_back_and_keeps_its_order(desk: Desk) -> None:
+    for when_known in (-3, -2):
+        said = desk.hear(TELEMETRY, {"co": 1}, at=60, backlog=True, held_until=micros(when_known))
+        assert when(said) == [(when_known, BACKLOG)]
+    said = desk.hear(TELEMETRY, {"ts": stamp(-7200), "co": 1}, at=60, backlog=True, held_until=micros(-1))
+    assert when(said) == [(-7200, BACKLOG)]
+
+
 def test_a_backlog_uses_the_skew_that_is_known(desk: Desk) -> None:
     desk.hear(TELEMETRY, {"ts": stamp(-YEARS), "co": 1}, at=0)
     said = desk.hear(TELEMETRY, {"ts": stamp(10 - YEARS), "co": 1}, at=5000, backlog=True)
