@@ -14,6 +14,7 @@ import structlog
 from ingest.asker import Asker
 from ingest.codecs.gb26875 import zone_of_panels
 from ingest.database import database_url, open_pool
+from ingest.gb26875_duty import DutyChecks
 from ingest.gb26875_server import Gb26875Server, server_source
 from ingest.journal_sqlite import SqliteJournal
 from ingest.maintenance import Maintenance
@@ -76,25 +77,33 @@ def receivers(
         )
         parts[f"receiver of {shard}"] = partial(receive, journal, receiver)
     if settings.gb26875_bind:
-        parts["GB/T 26875.3 server"] = panel_server(settings.gb26875_bind, sources, journals).run
+        parts |= panels(settings.gb26875_bind, sources, journals)
     return parts
 
 
-def panel_server(bind: str, sources: Sources, journals: Mapping[str, SqliteJournal]) -> Gb26875Server:
-    """What fire panels' transmitters report to; it appends to the log of its source's shard."""
+def panels(bind: str, sources: Sources, journals: Mapping[str, SqliteJournal]) -> dict[str, Part]:
+    """What fire panels' transmitters report to, in the log of its source's shard, and the duty checks of that log."""
     source = server_source(sources)
+    journal = journals[source.shard]
     host, port = split_bind(bind)
+    checks = DutyChecks(
+        messages=journal.messages,
+        file=journal.folder / "duty-checks",
+        ask=lambda address, minutes: server.duty_check(address, minutes),
+        now=wall,
+    )
     server = Gb26875Server(
         host=host,
         port=port,
-        append=journals[source.shard].messages.append,
+        append=journal.messages.append,
+        on_duty=checks.heard,
         shard=source.shard,
         now=wall,
         source=source.filter,
         zone=zone_of_panels(source),
     )
     log.info("listening to transmitters", host=host, port=server.port)
-    return server
+    return {"GB/T 26875.3 server": server.run, "duty checks": checks.run}
 
 
 def writers(

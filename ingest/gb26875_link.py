@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ingest.codecs.gb26875_frame import CONFIRM, CONTROL, DENY, NO_ADDRESS, Frame, build, time_label
+from ingest.codecs.gb26875_frame import CONFIRM, CONTROL, DENY, NO_ADDRESS, SEND, Frame, build, time_label
 from ingest.gb26875_stream import Reassembler
 
 ANSWER_S = 10.0
 SENDINGS = 4
 WAITING_LIMIT = 8  #: commands of one link without an answer
 _CLOCK_FLAG, _DUTY_FLAG = 90, 91
+_OPERATION_FLAG, _OPERATION = 24, 2 + 6  #: records of what was done at the transmitter; bytes of one
+_ANSWERS_DUTY = 1 << 5
 
 
 class Command(StrEnum):
@@ -118,6 +120,14 @@ class Link:
                 unit=unit,
             )
         )
+
+
+def answers_duty(frame: Frame) -> bool:
+    """Whether an upload says that somebody answered a duty check at the transmitter."""
+    unit = frame.unit
+    if frame.command != SEND or not frame.sum_ok or unit[:1] != bytes((_OPERATION_FLAG,)):
+        return False
+    return any(bits & _ANSWERS_DUTY for bits in unit[2::_OPERATION])
 
 
 def answer(frame: Frame, label: bytes, *, deny: bool) -> bytes:

@@ -23,7 +23,7 @@ import structlog
 from ingest.codecs.gb26875 import BEIJING, SERVER_TOPIC
 from ingest.errors import ConfigError, OperatorError
 from ingest.gb26875_intake import Append, Intake, Outcome
-from ingest.gb26875_link import Command, Link
+from ingest.gb26875_link import Command, Link, answers_duty
 from ingest.metrics import Gb26875Metrics
 from ingest.sources import Source, Sources
 
@@ -71,6 +71,7 @@ class _Connection:
 class Gb26875Server:
     """See the module. `append` is that of a shard's messages stream; `source` the filter in sources.yaml whose codec
     reads the frames, with topics `gb26875/<address>`; `zone` the panels' own. `now` in µs, `monotonic` in s.
+    `on_duty` is told the address of a transmitter at which somebody answered a duty check; it must not block.
 
     Binds at once, TCP and UDP on the same port (0: any); OperatorError when it cannot.
     """
@@ -86,11 +87,13 @@ class Gb26875Server:
         source: str = f"{SERVER_TOPIC}/+",
         zone: str = BEIJING,
         limits: Limits | None = None,
+        on_duty: Callable[[str], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or Limits()
         self._zone = zone
         self._now = now
+        self._on_duty = on_duty
         self._monotonic = monotonic
         self._metrics = Gb26875Metrics(
             shard=shard, source=source, outcomes=list(Outcome), whys=list(Why), commands=list(Command)
@@ -197,6 +200,8 @@ class Gb26875Server:
                 self._by_address[link.known_as] = link
                 self._chores_due = monotonic  # a clock to set
                 log.info("transmitter speaks", address=link.known_as, peer=link.where, transport=link.transport)
+            if answers_duty(frame):
+                self._on_duty(link.known_as)
 
     # TCP
 

@@ -136,6 +136,11 @@ WRITE_RETRIES = Counter(
     "emberwatch_ingest_write_retries_total", "Attempts to write that have to be repeated", ["shard"]
 )
 WRITER_LAG = Gauge("emberwatch_ingest_writer_lag_seconds", "Age of the newest record in the database", ["shard"])
+PROBE_WRITTEN = Gauge(
+    "emberwatch_ingest_probe_written_timestamp_seconds",
+    "When the newest of our own probes that the writer has passed was sent",
+    ["shard"],
+)
 ASKED = Counter("emberwatch_ingest_asked_total", "Requests published to devices, such as Sparkplug's rebirth")
 MAINTENANCE_FAILED = Counter(
     "emberwatch_ingest_maintenance_failed_total", "Steps of the maintenance job that failed", ["step"]
@@ -153,6 +158,7 @@ class WriterMetrics:
         self._write = WRITE.labels(shard)
         self._retries = WRITE_RETRIES.labels(shard)
         self._lag = WRITER_LAG.labels(shard)
+        self._probe = PROBE_WRITTEN.labels(shard)
 
     def written(self, counts: Mapping[str, int], reasons: Sequence[str], *, seconds: float, lag: float) -> None:
         """One batch is committed; a message that moved in the books is taken from no counter here."""
@@ -164,6 +170,11 @@ class WriterMetrics:
         self._refused.inc(counts.get("refused", 0))
         self._write.observe(seconds)
         self._lag.set(lag)
+
+    def probe_written(self, sent_at: int) -> None:
+        """A batch is committed whose newest probe was sent then (µs); 0 = it had none."""
+        if sent_at:
+            self._probe.set(sent_at / 1e6)
 
     def caught_up(self) -> None:
         self._lag.set(0)
@@ -184,6 +195,11 @@ GB26875_COMMANDS = Counter(
     "Commands to transmitters, by what became of them",
     ["command", "outcome"],
 )
+DUTY_CHECKS = Counter(
+    "emberwatch_ingest_duty_checks_total", "Duty checks of fire panels, by what came of them", ["state"]
+)
+for _state in ("sent", "not_connected", "expired", "answered", "unanswered"):
+    DUTY_CHECKS.labels(_state)
 
 
 class Gb26875Metrics:
