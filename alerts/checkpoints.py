@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 import structlog
@@ -27,6 +27,8 @@ from ingest.journal import BEGINNING
 FORMAT = 1
 KEPT = 2
 _LENGTH = 4
+
+Part = TypeVar("Part", bound=msgspec.Struct)
 
 log = structlog.get_logger()
 
@@ -87,8 +89,7 @@ class Checkpoints:
         kept = sorted(self.folder.glob("*.checkpoint"))
         if len(kept) < KEPT:
             return BEGINNING, BEGINNING
-        with kept[0].open("rb") as file:
-            header = msgspec.msgpack.decode(next(_parts(file)), type=Header)
+        header = first_part(kept[0], Header)
         return header.offset, header.decided
 
     def begin(self, judge: Judge, *, offset: int, decided: int) -> Writing:
@@ -190,6 +191,12 @@ def read_checkpoint(content: bytes, judge: Judge) -> Header:
     sites = {each.site: each.memory for each in slices}
     judge.restore(memory=memory, clock=header.clock, sites=sites, counts=header.counts)
     return header
+
+
+def first_part(path: Path, word: type[Part]) -> Part:
+    """The header of a checkpoint's file, or of it what `word` names."""
+    with path.open("rb") as file:
+        return msgspec.msgpack.decode(next(_parts(file)), type=word)
 
 
 def checkpoint_offset(content: bytes) -> int:

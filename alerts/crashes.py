@@ -49,3 +49,15 @@ class Crashes:
 
     def close(self) -> None:
         self._page.close()
+
+
+def accused(path: Path) -> frozenset[int]:
+    """The records that another process's count in `path` names: being judged just now, or when it last ended."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return frozenset()
+    if len(content) < _FIELDS.size:
+        return frozenset()
+    judged, suspected, _ = _FIELDS.unpack_from(content)
+    return frozenset({judged, suspected} - {_NONE})
