@@ -7,7 +7,6 @@ shows the queue and the window as they are, whatever the configuration says. Cle
 from __future__ import annotations
 
 import secrets
-import ssl
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -15,6 +14,7 @@ from enum import StrEnum
 import msgspec
 
 from ingest.brokerprobe import Answer, Probe, Refused
+from ingest.brokertrouble import trouble
 from ingest.errors import OperatorError
 from ingest.localbroker import local_mosquitto
 from ingest.mqtt import V5, V311, BrokerAddress, parse_mqtt_url
@@ -57,29 +57,16 @@ def check_broker(
     findings = [Finding(grade=Grade.BROKEN, about="sources", seen=problem) for problem in connection_problems(sources)]
     try:
         address = parse_mqtt_url(mqtt_url)
-        findings += _Check(address, messages, time.monotonic() + seconds).run(sources)
-    except (OperatorError, Refused) as error:
-        findings.append(Finding(grade=Grade.BROKEN, about="connection", seen=str(error)))
-    except ssl.SSLError as error:
-        reason = getattr(error, "verify_message", "") or error.reason or str(error)
-        findings.append(
-            Finding(
-                grade=Grade.BROKEN,
-                about="connection",
-                seen=f"TLS with {address} failed: {reason}",
-                change="ca= in MQTT_URL must name the authority that signed the certificate of this very host name",
-            )
-        )
-    except OSError as error:
-        findings.append(
-            Finding(
-                grade=Grade.BROKEN,
-                about="connection",
-                seen=f"no broker answers at {address}: {(error.strerror or str(error) or 'timed out').lower()}",
-                change="start it, or set EMBERWATCH_MQTT_URL",
-            )
-        )
-    return findings
+    except OperatorError as error:
+        return [*findings, Finding(grade=Grade.BROKEN, about="connection", seen=str(error))]
+    try:
+        return findings + _Check(address, messages, time.monotonic() + seconds).run(sources)
+    except Refused as error:
+        broken = Finding(grade=Grade.BROKEN, about="connection", seen=str(error))
+    except (OperatorError, OSError) as error:
+        why = trouble(error, address)
+        broken = Finding(grade=Grade.BROKEN, about="connection", seen=why.seen, change=why.change)
+    return [*findings, broken]
 
 
 class _Check:

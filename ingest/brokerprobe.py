@@ -79,6 +79,10 @@ class Probe:
 
     def _check_entry(self) -> None:
         v5 = self._client.protocol == V5
+        error = self._client.packets.error if self._client.packets else None
+        if self._reason is None and self._address.tls and error:
+            self._close()
+            raise error
         if self._reason is None:
             self._close()
             raise Refused(

@@ -18,7 +18,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.backoff import Backoff
+from ingest.brokertrouble import trouble
 from ingest.drain import Drain
+from ingest.errors import OperatorError
 from ingest.journal import Entry
 from ingest.loopback import PERMISSION, PROBES, Loopback
 from ingest.message import MESSAGE, Kind, Message, Probe, encode
@@ -268,8 +270,8 @@ class Connection:
         self._drain = Drain()
         try:
             open_client(client, self._address)
-        except OSError as error:
-            self._lose(f"cannot reach {self._address}: {error.strerror or error}", refused_protocol=False)
+        except (OSError, OperatorError) as error:
+            self._lose(str(trouble(error, self._address)), refused_protocol=False)
 
     def _lose(self, why: str, *, refused_protocol: bool | None = None) -> None:
         """The connection is gone. What the batch holds is still appended, but the broker will send it again."""
@@ -395,6 +397,9 @@ class Connection:
     # paho
 
     def _on_disconnect(self, client: Any, _: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Any) -> None:
+        if self._address.tls and client.packets.error and self.phase is Phase.CONNECTING:
+            self._lose(str(trouble(client.packets.error, self._address)), refused_protocol=False)
+            return
         who = "the broker closed the connection" if flags.is_disconnect_packet_from_server else "connection lost"
         name = reason.getName()
         taken = "; is another receiver running with the same client id?" if name == "Session taken over" else ""

@@ -45,20 +45,23 @@ class BrokerAddress(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
 
-def parse_mqtt_url(url: str) -> BrokerAddress:
-    """`mqtt://user:pass@host:1883` or `mqtts://host:8883?ca=…&cert=…&key=…`; OperatorError for anything else."""
+def parse_mqtt_url(url: str, *, where: str = "MQTT_URL") -> BrokerAddress:
+    """`mqtt://user:pass@host:1883` or `mqtts://host:8883?ca=…&cert=…&key=…`; OperatorError for anything else.
+
+    `where`: what a person has to change then.
+    """
     parts = urlsplit(url)
     try:
         port = parts.port
     except ValueError:
-        raise OperatorError("MQTT_URL: the port is no number up to 65535; write mqtt://host:1883") from None
+        raise OperatorError(f"{where}: the port is no number up to 65535; write mqtt://host:1883") from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise OperatorError("MQTT_URL: must be mqtt://host:1883 or mqtts://host:8883")
+        raise OperatorError(f"{where}: must be mqtt://host:1883 or mqtts://host:8883")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     tls = parts.scheme == "mqtts"
     for name in options:
         if name not in ("ca", "cert", "key") or not tls:
-            raise OperatorError(f"MQTT_URL: unknown option {name!r}; mqtts:// takes ca, cert and key")
+            raise OperatorError(f"{where}: unknown option {name!r}; mqtts:// takes ca, cert and key")
     return BrokerAddress(
         host=parts.hostname,
         port=port or (8883 if tls else 1883),
@@ -118,6 +121,7 @@ class PacketSocket:
         self._exposed = 0
         self._out = bytearray()
         self.closed = False
+        self.error: OSError | None = None  #: why it is closed, when the other side did not simply leave
         self.drained = True  #: the network had nothing more at the last look; TLS may hold what `poll` cannot see
 
     def next_packet(self) -> tuple[int, int, int] | None:
@@ -144,8 +148,8 @@ class PacketSocket:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self.drained = True
             return False
-        except OSError:
-            piece = b""
+        except OSError as error:
+            self.error, piece = error, b""
         if not piece:
             self.closed = self.drained = True
             return False
@@ -169,7 +173,10 @@ class PacketSocket:
                 sent = self._sock.send(self._out)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return False
-            except OSError:
+            except OSError as error:
+                self.error = error
+                self._out.clear()
+                self.fill()  # why may lie there unread: TLS 1.3 refuses our certificate after its handshake
                 self.closed = True
                 return True
             del self._out[:sent]

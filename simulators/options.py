@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from urllib.parse import unquote, urlsplit
+import ssl
 
-import msgspec
-
-from ingest.errors import OperatorError
+from ingest.brokertrouble import trouble
+from ingest.mqtt import BrokerAddress, parse_mqtt_url
 from ingest.readings_file import parse_time
 
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 
 
-class Broker(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an MQTT broker listens."""
-
-    host: str
-    port: int
-    tls: bool = False
-    user: str = ""
-    password: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+def parse_broker(url: str) -> BrokerAddress:
+    """`mqtt://[user:password@]host[:port]`, or `mqtts://…?ca=…&cert=…&key=…`; OperatorError for anything else."""
+    return parse_mqtt_url(url, where="--broker")
 
 
-def parse_broker(url: str) -> Broker:
-    """`mqtt://[user:password@]host[:port]`, or mqtts; OperatorError for anything else."""
-    try:
-        parts = urlsplit(url)
-        tls = {"mqtt": False, "mqtts": True}[parts.scheme]
-        port = parts.port or (8883 if tls else 1883)
-        host = parts.hostname
-    except (KeyError, ValueError):
-        host = None
-    if not host:
-        raise OperatorError(f"--broker {url}: no broker address; write mqtt://host:1883 or mqtts://host:8883")
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return Broker(host=host, port=port, tls=tls, user=user, password=password)
+def no_connection(broker: BrokerAddress, error: OSError) -> str:
+    """Why there is none and what to do, in one line."""
+    if isinstance(error, ssl.SSLError):
+        return str(trouble(error, broker))
+    what = (error.strerror or str(error)).lower()
+    return f"{broker}: {what}; start a broker there (mosquitto) or name another with --broker mqtt://host:port"
 
 
 def add_broker(parser: argparse.ArgumentParser) -> None:
     """The option every command that publishes has."""
-    shown = f"mqtt://[user:password@]host[:port] (default {DEFAULT_BROKER})"
+    shown = f"mqtt://[user:password@]host[:port], or mqtts://…?ca=…&cert=…&key=… (default {DEFAULT_BROKER})"
     parser.add_argument("--broker", metavar="URL", default=DEFAULT_BROKER, help=shown)
 
 

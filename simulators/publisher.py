@@ -19,7 +19,8 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from ingest.errors import OperatorError, Unavailable
-from simulators.options import Broker
+from ingest.mqtt import BrokerAddress, tls_context
+from simulators.options import no_connection
 
 #: Waiting this long without any acknowledgement, the broker is taken for gone.
 PATIENCE_S = 60.0
@@ -40,7 +41,7 @@ class Publisher:
     def __init__(
         self,
         *,
-        broker: Broker,
+        broker: BrokerAddress,
         stop: threading.Event,
         name: str,
         window: int = 200,
@@ -104,7 +105,7 @@ class Publisher:
             try:
                 client.connect(self._broker.host, self._broker.port, keepalive=30)
             except OSError as error:
-                raise Unavailable(_no_connection(self._broker, error)) from None
+                raise Unavailable(no_connection(self._broker, error)) from None
             if attempt.let_in(client):
                 self.protocols = (protocol,)
                 client.loop_start()
@@ -121,7 +122,7 @@ class Publisher:
         if self._broker.user:
             client.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls:
-            client.tls_set()
+            client.tls_set_context(tls_context(self._broker))
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=True)
         client.on_connect = self._on_connect
@@ -164,8 +165,3 @@ class _Attempt:
 def _on_disconnect(_client: Client, attempt: _Attempt, _flags: Any, reason: Any, _properties: Any) -> None:
     if not attempt.connected:
         attempt.refusal = attempt.refusal or f"closed the connection ({str(reason).lower()})"
-
-
-def _no_connection(broker: Broker, error: OSError) -> str:
-    what = (error.strerror or str(error)).lower()
-    return f"{broker}: {what}; start a broker there (mosquitto) or name another with --broker mqtt://host:port"

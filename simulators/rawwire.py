@@ -7,7 +7,8 @@ import socket
 import ssl
 
 from ingest.errors import Unavailable
-from simulators.options import Broker
+from ingest.mqtt import BrokerAddress, connect_socket
+from simulators.options import no_connection
 from simulators.packets import DISCONNECT, MAX_PACKET_ID, PACKET_IDS, PINGREQ, connect, count_pubacks
 
 KEEPALIVE_S = 60
@@ -16,7 +17,7 @@ KEEPALIVE_S = 60
 class Wire:
     """One connection; keeps count of what is on the way."""
 
-    def __init__(self, *, broker: Broker, number: int, window: int) -> None:
+    def __init__(self, *, broker: BrokerAddress, number: int, window: int) -> None:
         self.sent = 0
         self.acknowledged = 0
         self._broker = broker
@@ -96,27 +97,23 @@ class Wire:
         return Unavailable(f"{self._broker}: connection lost: {error}; {what}")
 
     def _open(self, client_id: str) -> socket.socket:
-        broker = self._broker
         try:
-            plain = socket.create_connection((broker.host, broker.port), timeout=5.0)
+            wire = connect_socket(self._broker)
         except OSError as error:
-            what = (error.strerror or str(error)).lower()
-            raise Unavailable(f"{broker}: {what}; start a broker there or name another with --broker") from None
+            raise Unavailable(no_connection(self._broker, error)) from None
         try:
-            return self._introduce(plain, client_id)
+            self._introduce(wire, client_id)
         except OSError as error:
-            plain.close()
+            wire.close()
             what = (error.strerror or str(error)).lower()
-            raise Unavailable(f"{broker}: the broker did not let us in: {what}; is it an MQTT broker?") from None
+            raise Unavailable(f"{self._broker}: the broker did not let us in: {what}; is it an MQTT broker?") from None
+        return wire
 
-    def _introduce(self, plain: socket.socket, client_id: str) -> socket.socket:
-        broker = self._broker
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tls = ssl.create_default_context() if broker.tls else None
-        wire = tls.wrap_socket(plain, server_hostname=broker.host) if tls else plain
-        wire.sendall(connect(client_id=client_id, keepalive_s=KEEPALIVE_S, user=broker.user, password=broker.password))
+    def _introduce(self, wire: socket.socket, client_id: str) -> None:
+        user, password = self._broker.user, self._broker.password
+        wire.settimeout(5.0)
+        wire.sendall(connect(client_id=client_id, keepalive_s=KEEPALIVE_S, user=user, password=password))
         answer = wire.recv(4)
         if answer[:1] != b"\x20" or answer[3:4] != b"\x00":
             raise ConnectionError(f"it answered {answer.hex(' ') or 'nothing'}")
         wire.setblocking(False)
-        return wire

@@ -13,8 +13,9 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from ingest.errors import OperatorError
+from ingest.mqtt import BrokerAddress
 from ingest.readings import SECOND
-from simulators.options import Broker, add_broker, add_sent, factor, parse_broker, positive, whole
+from simulators.options import add_broker, add_sent, factor, parse_broker, positive, whole
 from simulators.pace import Pace
 from simulators.publisher import Publisher
 from simulators.sent import SentFile
@@ -158,7 +159,7 @@ class Replay:
         self._now, self._stop = now, stop
         self._published = 0
 
-    def play(self, broker: Broker) -> int:
+    def play(self, broker: BrokerAddress) -> int:
         """Publish round by round; 0, or 130 when it was stopped before the end."""
         started = self._now()
         total = (

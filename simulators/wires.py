@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from simulators.options import Broker
+from ingest.mqtt import BrokerAddress
 from simulators.publisher import PATIENCE_S, Publisher, Will
 from simulators.wire import Outgoing, status
 
@@ -27,7 +27,7 @@ class Speaker(msgspec.Struct, frozen=True, kw_only=True):
 class Wires:
     """Sends each message over its speaker's connection, so that order holds for each device."""
 
-    def __init__(self, *, broker: Broker, stop: threading.Event) -> None:
+    def __init__(self, *, broker: BrokerAddress, stop: threading.Event) -> None:
         self._broker = broker
         self._stop = stop
         self._publishers: list[Publisher] = []

@@ -126,7 +126,7 @@ def test_the_day_is_warmer_at_noon_than_at_night(tmp_path: Path) -> None:
         (("--readings", "/nowhere/x.csv"), "say how long with --seconds"),
         (("--readings", "/nowhere/x.csv", "--seconds", "1"), "/nowhere/x.csv: no such file or directory"),
         (("--inventory", "/nowhere/x.csv"), "--inventory /nowhere/x.csv: no such file or directory"),
-        (("--broker", "http://x"), "--broker http://x: no broker address; write mqtt://host:1883"),
+        (("--broker", "http://x"), "--broker: must be mqtt://host:1883 or mqtts://host:8883"),
         (("--broker", "mqtt://127.0.0.1:1"), "127.0.0.1:1: connection refused; start a broker there"),
     ],
 )
