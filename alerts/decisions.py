@@ -31,11 +31,15 @@ _DECODERS: dict[int, Any] = {int(kind): msgspec.msgpack.Decoder(word) for word, 
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Headers of an evaluator's record: its cursor in `messages`, and its books at that cursor by Outcome."""
+    """Headers of an evaluator's record: its cursor in `messages`, and its books at that cursor by Outcome.
+
+    `probe`: when the newest of our own probes that it has passed was sent (µs), 0 = none since it started.
+    """
 
     cursor: int
     counts: dict[str, int] = {}
     epoch: int = 0
+    probe: int = 0
 
 
 def entry(word: Decision | Page | Receipt, progress: Progress | None = None) -> Entry:

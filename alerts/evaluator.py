@@ -163,11 +163,13 @@ class Evaluator:
         """Append decisions and cursor as one."""
         if not decisions and self.cursor == self._written:
             return
-        progress = Progress(cursor=self.cursor, counts=dict(self.judge.counts), epoch=self._epoch)
+        progress = Progress(
+            cursor=self.cursor, counts=dict(self.judge.counts), epoch=self._epoch, probe=self.judge.probe
+        )
         entries = [entry(each, progress) for each in decisions] or [Entry(Kind.PROGRESS, encode(progress))]
         self._append(self.journal.decisions, entries)
         self._written, self._written_at = self.cursor, self.now()
-        metrics.decided(self.shard, decisions)
+        metrics.decided(self.shard, decisions, self.judge.probe)
 
     def _append(self, stream: Stream, entries: list[Entry]) -> None:
         """Append; waits out a full disk, because nothing may be decided and forgotten.

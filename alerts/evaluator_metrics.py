@@ -20,6 +20,11 @@ ENGINE_ERRORS = Counter(
 EVALUATOR_LAG = Gauge(
     "emberwatch_alerts_evaluator_lag_seconds", "Wall clock minus log time of the newest judged record", ["shard"]
 )
+PROBE_JUDGED = Gauge(
+    "emberwatch_alerts_probe_judged_timestamp_seconds",
+    "When the newest of our own probes that the evaluator has durably passed was sent",
+    ["shard"],
+)
 SITES_WATCHED = Gauge("emberwatch_alerts_sites_watched", "Sites in the engine's memory", ["shard"])
 
 
@@ -30,6 +35,7 @@ def start_evaluator_metrics(shard: str) -> None:
     for word in KINDS:
         DECISIONS.labels(shard=shard, decision=word.__name__)
     ENGINE_ERRORS.labels(shard=shard)
+    PROBE_JUDGED.labels(shard=shard)
 
 
 def evaluated(shard: str, records: Sequence[Record], now: int, sites: int) -> None:
@@ -43,7 +49,9 @@ def evaluated(shard: str, records: Sequence[Record], now: int, sites: int) -> No
     SITES_WATCHED.labels(shard=shard).set(sites)
 
 
-def decided(shard: str, decisions: Sequence[Decision]) -> None:
-    """Decisions are durable."""
+def decided(shard: str, decisions: Sequence[Decision], probe: int) -> None:
+    """Decisions are durable, and that the probe sent then (µs, 0 = none) was passed."""
+    if probe:
+        PROBE_JUDGED.labels(shard=shard).set(probe / 1e6)
     for decision in decisions:
         DECISIONS.labels(shard=shard, decision=type(decision).__name__).inc()

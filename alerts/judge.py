@@ -19,7 +19,7 @@ from ingest.admit import Memory, admit
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record
-from ingest.message import MESSAGE, Act, EngineError, Intake, Kind, Tick, decode_message
+from ingest.message import MESSAGE, Act, EngineError, Intake, Kind, Tick, decode_message, decode_probe
 from ingest.redrive import judge_again
 from ingest.sources import Clock, Sources
 from ingest.sources_file import parse_sources
@@ -43,6 +43,7 @@ class Judge:
         self.memory = Memory(Sources(sources=(), text=""))
         self.counts: Counter[str] = Counter()
         self.deadly: set[int] = set()  #: offsets of records that are set aside without being judged
+        self.probe = 0  #: when the newest probe that came this far was sent, µs; decides nothing
         self._notices: list[Decision] = []
         self._controls: dict[int, Callable[[Record], None]] = {
             Kind.TICK: lambda r: self.engine.tick(_tick(r.value), offset=r.offset, at=r.at),
@@ -52,6 +53,7 @@ class Judge:
             Kind.SOURCES: self._sources,
             Kind.RULEBOOK: self._rulebook,
             Kind.REDRIVE: self._redrive,
+            Kind.PROBE: self._passed_probe,
         }
 
     def step(self, record: Record) -> EngineError | None:
@@ -105,6 +107,9 @@ class Judge:
         delta = _delta(record.value)
         self.memory.apply_inventory(delta)
         self.engine.inventory(delta, offset=record.offset, at=record.at)
+
+    def _passed_probe(self, record: Record) -> None:
+        self.probe = decode_probe(record.value).sent_at
 
     def _redrive(self, record: Record) -> None:
         again = judge_again(record, self.memory)

@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from alerts import metrics, store
-from alerts.decisions import decode
+from alerts.decisions import decode, progress_of
 from alerts.incident import Notice
 from alerts.timeline import Word
 from ingest.errors import BelowFloor, EmberwatchError, Fenced, Unavailable
@@ -32,6 +32,8 @@ READER = "recorder"  #: its name in the table cursors and among the holds of the
 BATCH = 500
 #: Batches without a decision move the durable cursor only this often: each move is a commit.
 CURSOR_EVERY = 1 * SECOND
+#: So often it notes where it stands even when nothing comes, so that a dead evaluator is not taken for a dead recorder.
+ALIVE_EVERY = 5 * SECOND
 
 log = structlog.get_logger()
 
@@ -71,6 +73,7 @@ class Recorder:
         self._cursor: int | None = None  # None: ask the database, which may know better than we do
         self._durable = BEGINNING
         self._durable_at = 0
+        self._probe = 0  # when the newest probe that the evaluator has passed was sent, µs
 
     def run(self, stop: threading.Event) -> None:
         """Record until `stop`. Raises Fenced when a newer owner's epoch stands in the database."""
@@ -105,15 +108,22 @@ class Recorder:
             records = self._journal.decisions.read(self._cursor, limit)
         except BelowFloor:
             return self._go_on_at_floor(self._cursor)
+        self._note_probe(records)
         if any(record.kind != Kind.PROGRESS for record in records):
             self._record(records)
         elif records:
             self._cursor = records[-1].offset
-        if self._durable < self._cursor and self._now() - self._durable_at >= CURSOR_EVERY:
+        due = CURSOR_EVERY if self._durable < self._cursor else ALIVE_EVERY
+        if self._now() - self._durable_at >= due:
             self._commit([], self._cursor)
         if not records:
             self._lag.set(0)
         return bool(records)
+
+    def _note_probe(self, records: Sequence[Record]) -> None:
+        newest = next((record for record in reversed(records) if record.meta), None)
+        if newest is not None and (progress := progress_of(newest)):
+            self._probe = progress.probe or self._probe
 
     def _take_over(self) -> int:
         """Put our epoch beside the cursor, so that an older owner writes no more; where the database stands."""
@@ -126,7 +136,9 @@ class Recorder:
         standing = lock_cursor(connection, reader=READER, shard=self._shard)
         if standing.epoch != self._epoch:
             raise Fenced(f"a newer recorder of {self._shard} writes here; epoch {self._epoch} is over")
-        move_cursor(connection, reader=READER, shard=self._shard, offset=offset, counts=standing.counts)
+        move_cursor(
+            connection, reader=READER, shard=self._shard, offset=offset, counts=standing.counts, probe=self._probe
+        )
 
     def _committed(self, offset: int) -> None:
         self._cursor = self._durable = offset

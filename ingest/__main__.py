@@ -17,8 +17,10 @@ from ingest.database import database_url, open_pool
 from ingest.gb26875_duty import DutyChecks
 from ingest.gb26875_server import Gb26875Server, server_source
 from ingest.journal_sqlite import SqliteJournal
+from ingest.loopback import Loopback, probed_shards
 from ingest.maintenance import Maintenance
 from ingest.message import Kind
+from ingest.prober import Prober
 from ingest.receiver import Receiver
 from ingest.role import (
     Part,
@@ -67,6 +69,7 @@ def receivers(
         receiver.run(stop)
 
     parts: dict[str, Part] = {}
+    loopbacks = {shard: Loopback(shard) for shard in (probed_shards(sources) if settings.probe_seconds else ())}
     for shard, journal in journals.items():
         receiver = Receiver(
             journal=journal,
@@ -74,8 +77,17 @@ def receivers(
             mqtt_url=settings.mqtt_url,
             client_id=settings.mqtt_client_id,
             now=wall,
+            loopback=loopbacks.get(shard),
         )
         parts[f"receiver of {shard}"] = partial(receive, journal, receiver)
+    if loopbacks:
+        parts["prober"] = Prober(
+            settings.mqtt_url,
+            client_id=f"{settings.mqtt_client_id}-probes",
+            loopbacks=list(loopbacks.values()),
+            every=settings.probe_seconds,
+            now=wall,
+        ).run
     if settings.gb26875_bind:
         parts |= panels(settings.gb26875_bind, sources, journals)
     return parts

@@ -18,7 +18,7 @@ from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.inventory_store import upsert_inventory
 from ingest.journal import Record
-from ingest.message import MESSAGE, EngineError, Kind
+from ingest.message import MESSAGE, EngineError, Kind, decode_probe
 from ingest.quarantine import Aside
 from ingest.readings import Reading
 from ingest.redrive import Again, judge_again
@@ -101,6 +101,7 @@ class Batch:
         self.deltas: list[InventoryDelta] = []
         self.errors: list[EngineError] = []
         self.redriven: list[Again] = []
+        self.probe = 0  # when the newest of our own probes was sent, µs
         self.requests: list[tuple[int, Request]] = []  # what codecs want published, and when they wanted it
 
     def take(self, records: Sequence[Record], memory: Memory, states: States) -> None:
@@ -173,6 +174,8 @@ class Batch:
                 memory.apply_sources(parse_sources(record.value.decode(), "sources in the log"))
             elif record.kind == Kind.ENGINE_ERROR:
                 self.errors.append(_engine_error(record.value))
+            elif record.kind == Kind.PROBE:
+                self.probe = decode_probe(record.value).sent_at
             elif record.kind == Kind.REDRIVE:
                 self._redrive(record, memory, states)
         except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:

@@ -6,6 +6,7 @@ Each probe is a secret of its own and counts once: who sees one cannot make the 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterable
 
 from ingest.sources import Clock, Source, Sources
@@ -23,20 +24,33 @@ class Loopback:
     def __init__(self, shard: str) -> None:
         self.shard = shard
         self.topic = PROBES + shard
-        self.came_back_at = 0  #: sent_at of the newest probe that is in the log, µs
-        self._out: dict[bytes, int] = {}
+        self.came_back_at = 0  #: when the newest probe that is in the log was sent, µs
+        self._out: dict[bytes, int] = {}  #: payload → when it was sent, in the order of sending
+        self._turn = threading.Lock()
 
     def send(self, now: int) -> bytes:
         """The payload of a probe that is published at `now` (µs)."""
         payload = secrets.token_hex(16).encode()
-        self._out[payload] = now
-        if len(self._out) > MOST_OUT:  # the oldest would say nothing new any more
-            del self._out[next(iter(self._out))]
+        with self._turn:
+            self._out[payload] = now
+            if len(self._out) > MOST_OUT:  # the oldest would say nothing new any more
+                del self._out[next(iter(self._out))]
         return payload
 
+    def waiting_since(self) -> int | None:
+        """When the oldest probe that is still out was sent (µs): none has come back since. None when all are back."""
+        with self._turn:
+            return next(iter(self._out.values()), None)
+
     def take(self, topic: str, payload: bytes) -> int | None:
-        """When this probe was sent (µs); None for what is none of ours, or was here before."""
-        return self._out.pop(payload, None) if topic == self.topic else None
+        """When this probe was sent (µs); None for what is none of ours, or is older than one that was here."""
+        with self._turn:
+            sent_at = self._out.get(payload) if topic == self.topic else None
+            if sent_at is not None:
+                out = list(self._out)
+                for done in out[: out.index(payload) + 1]:
+                    del self._out[done]
+        return sent_at
 
 
 def probed_shards(sources: Sources) -> list[str]:

@@ -18,6 +18,7 @@ import msgspec
 from ingest.errors import ConfigError
 
 PREFIX = "EMBERWATCH_"
+LONGEST_PROBE = 60  #: s; longer apart, they would say too late that something stands still
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_bind: str = "127.0.0.1:8080"
     metrics_bind: str = "127.0.0.1:9464"  #: first of one port a role; port 0 = any free ones
     gb26875_bind: str = ""
+    probe_seconds: int = 3  #: between two probes of our own through the broker; 0 = none
     public_url: str = ""
     secret_key: str = ""  #: generated into data_dir/secret.key when empty
     log_format: str = "auto"  #: auto (console on a terminal, else json), console, json
@@ -164,6 +166,8 @@ def _wrong_values(settings: Settings, where: Mapping[str, str]) -> list[str]:
         host, _, port = bind.rpartition(":")
         if bind and (not host or not port.isdecimal() or int(port) > 65535):
             wrong(key, f"{bind!r} is no address; write host:port, such as 127.0.0.1:8080")
+    if settings.probe_seconds > LONGEST_PROBE:
+        wrong("probe_seconds", f"must be 0 (no probes) to {LONGEST_PROBE}")
     if settings.log_format not in ("auto", "console", "json"):
         wrong("log_format", "must be auto, console or json")
     return problems

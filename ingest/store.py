@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ingest.errors import Fenced
-from ingest.readings import QUANTITIES, STATES, Reading
+from ingest.readings import QUANTITIES, STATES, Reading, to_datetime
 
 Connection = psycopg.Connection[TupleRow]
 DeviceKey = tuple[str, str]  #: site, device
@@ -74,11 +74,14 @@ def lock_cursor(connection: Connection, *, reader: str, shard: str) -> Cursor:
     return Cursor(*row)
 
 
-def move_cursor(connection: Connection, *, reader: str, shard: str, offset: int, counts: Mapping[str, int]) -> None:
-    """Move a cursor that `lock_cursor` holds."""
+def move_cursor(
+    connection: Connection, *, reader: str, shard: str, offset: int, counts: Mapping[str, int], probe: int = 0
+) -> None:
+    """Move a cursor that `lock_cursor` holds. `probe`: when the newest probe before it was sent (µs), 0 = none new."""
     connection.execute(
-        "UPDATE cursors SET log_offset = %s, counts = %s::jsonb, changed_at = now() WHERE reader = %s AND shard = %s",
-        (offset, json.dumps(counts), reader, shard),
+        "UPDATE cursors SET log_offset = %s, counts = %s::jsonb, changed_at = now(),"
+        " probe_sent_at = coalesce(%s, probe_sent_at) WHERE reader = %s AND shard = %s",
+        (offset, json.dumps(counts), to_datetime(probe) if probe else None, reader, shard),
     )
 
 

@@ -224,6 +224,7 @@ class Writer:
         reasons = [aside.reason for aside in (*batch.asides, *writing.refused)]
         lag = max(0, self._now() - batch.last_at) / 1e6
         self._metrics.written(writing.counts, reasons, seconds=time.monotonic() - started, lag=lag)
+        self._metrics.probe_written(batch.probe)
 
     def _write(
         self, connection: Connection, batch: Batch, reported: dict[int, Record], dump: bytes | None, *, careful: bool
@@ -243,7 +244,9 @@ class Writer:
         counts = {name: cursor.counts.get(name, 0) + writing.counts[name] for name in BOOKS}
         if dump is not None:
             store.save_memory(connection, shard=self._shard, offset=batch.last, dump=dump)
-        store.move_cursor(connection, reader=READER, shard=self._shard, offset=batch.last, counts=counts)
+        store.move_cursor(
+            connection, reader=READER, shard=self._shard, offset=batch.last, counts=counts, probe=batch.probe
+        )
         return Cursor(batch.last, self._epoch, counts), writing
 
     # remembering
