@@ -1,4 +1,4 @@
-"""The relay: carries what people wrote into the database, acts and inventory changes, into the log.
+"""The relay: what people wrote into the database it carries into the log: acts, duty checks, inventory changes.
 
 It appends, then marks. A crash between the two repeats a record, which its readers tolerate: the engine remembers the
 ids of acts, and an inventory change applied twice changes nothing.
@@ -19,6 +19,7 @@ from psycopg_pool import ConnectionPool
 
 from alerts import metrics
 from alerts import relay_store as store
+from ingest.duty_store import mark_checks, waiting_checks
 from ingest.errors import Unavailable
 from ingest.journal import Entry, Stream
 from ingest.message import Kind, encode
@@ -81,8 +82,9 @@ class Relay:
         """Carry what waits, a bounded piece of it; how many. One shard's trouble does not keep the others waiting."""
         moved, trouble = 0, None
         acts = [partial(self._acts, connection, shard) for shard in self._journals]
+        checks = [partial(self._duty_checks, connection, shard) for shard in self._journals]
         redrives = [partial(self._redrives, connection, shard) for shard in self._journals]
-        for carry in (*acts, partial(self._inventory, connection), *redrives):
+        for carry in (*acts, *checks, partial(self._inventory, connection), *redrives):
             try:
                 moved += carry()
             except Unavailable as error:
@@ -105,6 +107,16 @@ class Relay:
                     store.refuse_act(connection, each.id, each.problem)
         metrics.RELAYED.labels("act").inc(len(sound))
         metrics.RELAYED.labels("act_refused").inc(len(waiting) - len(sound))
+        return len(waiting)
+
+    def _duty_checks(self, connection: Connection[TupleRow], shard: str) -> int:
+        """Whether fire panels are manned, somebody asks."""
+        with connection.transaction():
+            waiting = waiting_checks(connection, shard, ACTS_A_PASS)
+            if waiting:
+                self._journals[shard].messages.append([entry for _, entry in waiting], now=self._now())
+                mark_checks(connection, [id for id, _ in waiting])
+        metrics.RELAYED.labels("duty_check").inc(len(waiting))
         return len(waiting)
 
     def _redrives(self, connection: Connection[TupleRow], shard: str) -> int:

@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from psycopg.rows import TupleRow
 
-from ingest import quarantine, store
+from ingest import duty_store, quarantine, store
 from ingest.admission import Admission, Outcome, Reason
 from ingest.admit import Memory, admit
 from ingest.codecs.contract import Request
@@ -18,7 +18,7 @@ from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.inventory_store import upsert_inventory
 from ingest.journal import Record
-from ingest.message import MESSAGE, EngineError, Kind, decode_probe
+from ingest.message import MESSAGE, DutyOutcome, EngineError, Kind, decode_probe
 from ingest.quarantine import Aside
 from ingest.readings import Reading
 from ingest.redrive import Again, judge_again
@@ -39,6 +39,7 @@ _OF_THE_DATA = {"0A", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"
 _STORED = Outcome.STORED
 
 _delta = msgspec.msgpack.Decoder(InventoryDelta).decode
+_duty_outcome = msgspec.msgpack.Decoder(DutyOutcome).decode
 _engine_error = msgspec.msgpack.Decoder(EngineError).decode
 
 
@@ -101,6 +102,7 @@ class Batch:
         self.deltas: list[InventoryDelta] = []
         self.errors: list[EngineError] = []
         self.redriven: list[Again] = []
+        self.duties: list[DutyOutcome] = []
         self.probe = 0  # when the newest of our own probes was sent, µs
         self.requests: list[tuple[int, Request]] = []  # what codecs want published, and when they wanted it
 
@@ -174,6 +176,8 @@ class Batch:
                 memory.apply_sources(parse_sources(record.value.decode(), "sources in the log"))
             elif record.kind == Kind.ENGINE_ERROR:
                 self.errors.append(_engine_error(record.value))
+            elif record.kind == Kind.DUTY_OUTCOME:
+                self.duties.append(_duty_outcome(record.value))
             elif record.kind == Kind.PROBE:
                 self.probe = decode_probe(record.value).sent_at
             elif record.kind == Kind.REDRIVE:
@@ -216,6 +220,7 @@ def write_batch(
     """
     for delta in batch.deltas:
         upsert_inventory(connection, delta)
+    duty_store.note_outcomes(connection, batch.duties)
     number = store.next_batch(connection) if batch.counts or batch.errors else 0
     writing = Writing(batch.counts)
     if batch.items and careful:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,17 +20,10 @@ from ingest.readings import MINUTE
 #: Looking at control records twice a second costs next to nothing; a wait for the log would end with each message.
 LOOK_S = 0.5
 BATCH = 500
-ADDRESS = re.compile(r"([0-9a-f]{12}|ip-[0-9a-f.:]+)(-.+)?")
 
 _decode = msgspec.msgpack.Decoder(DutyCheck).decode
 
 log = structlog.get_logger()
-
-
-def transmitter_of(device: str) -> str | None:
-    """The address of the transmitter through which a device of a fire panel speaks, by its id; None: it is none."""
-    match = ADDRESS.fullmatch(device)
-    return match[1] if match else None
 
 
 class DutyChecks:

@@ -5,6 +5,7 @@ Clause 6.5: an answer is waited for at most 10 s, and a command without one, or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,8 @@ WAITING_LIMIT = 8  #: commands of one link without an answer
 _CLOCK_FLAG, _DUTY_FLAG = 90, 91
 _OPERATION_FLAG, _OPERATION = 24, 2 + 6  #: records of what was done at the transmitter; bytes of one
 _ANSWERS_DUTY = 1 << 5
+#: See Link.name for the first part, and ingest.codecs.gb26875 for what may follow.
+_OF_PANEL = re.compile(r"([0-9a-f]{12}|ip-[0-9a-f.:]+)(?:-.+)?")
 
 
 class Command(StrEnum):
@@ -120,6 +123,12 @@ class Link:
                 unit=unit,
             )
         )
+
+
+def transmitter_of(device: str) -> str | None:
+    """How the transmitter is called through which this device speaks, by the device's id; None: it is of no panel."""
+    match = _OF_PANEL.fullmatch(device)
+    return match[1] if match else None
 
 
 def answers_duty(frame: Frame) -> bool:
