@@ -22,5 +22,5 @@ RELAYED = Counter("emberwatch_alerts_relayed_total", "What the relay carried fro
 RELAY_RETRIES = Counter("emberwatch_alerts_relay_retries_total", "Passes tried again, database or log being away")
 for _kind in RECORDED_KINDS:
     RECORDED.labels(_kind)
-for _what in ("act", "act_refused", "inventory"):
+for _what in ("act", "act_refused", "duty_check", "inventory", "redrive"):
     RELAYED.labels(_what)
