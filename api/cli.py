@@ -227,6 +227,16 @@ Nothing is taken over when any line is wrong. Running roles learn of it within s
     loading.add_argument("file", type=Path, metavar="FILE.csv")
     saving = inventory.add("export", "write the inventory as CSV", "Write the inventory as CSV.", _inventory_export)
     saving.add_argument("file", type=Path, nargs="?", metavar="FILE.csv", help="default: standard output")
+    acl = inventory.add(
+        "acl",
+        "write who may publish what, as mosquitto's acl_file",
+        """Write mosquitto's acl_file: every device publishes in its own name only, gateways also in that of the devices
+behind them, and what the attributes publish and subscribe of a device list. deploy/config/mosquitto-devices.conf shows
+the rest. mosquitto reads the file anew at SIGHUP; send that while the receiver is connected.""",
+        _inventory_acl,
+    )
+    acl.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    acl.add_argument("--user", default="emberwatch", metavar="NAME", help="of our own roles (default emberwatch)")
     ledger = commands.add(
         "ledger",
         "the books: what came in, what became of it, who was told",
@@ -356,6 +366,12 @@ def _inventory_export(arguments: argparse.Namespace) -> int:
     from api.commands.store import inventory_export
 
     return inventory_export(arguments.file)
+
+
+def _inventory_acl(arguments: argparse.Namespace) -> int:
+    from api.commands.acl import inventory_acl
+
+    return inventory_acl(arguments.out, user=arguments.user)
 
 
 def _ledger(arguments: argparse.Namespace) -> int:

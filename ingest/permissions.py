@@ -40,12 +40,21 @@ def user_name(device: Device) -> str:
 
 
 def unfit_name(device: Device) -> str | None:
-    """Why a device cannot connect under its name; None when it can.
+    """Why a device cannot connect under its name; None when it can."""
+    return wrong_user(user_name(device))
 
-    Brokers put the name into topic patterns, so one with wildcards would be a key to many doors.
+
+def wrong_user(name: str) -> str | None:
+    """Why nobody may connect under this name; None when somebody may.
+
+    Brokers put names into topic patterns and files of lines, so one with wildcards would be a key to many doors, and
+    one with a line break would write lines of its own (names of devices that enrol themselves come from the wire).
     """
-    wild = [sign for sign in "+#" if sign in user_name(device)]
-    return f"its name has {wild[0]}, a wildcard of MQTT" if wild else None
+    if wild := [sign for sign in "+#" if sign in name]:
+        return f"it has {wild[0]}, a wildcard of MQTT"
+    if name != name.strip() or not name.isprintable():
+        return "it has blanks at its ends or control characters"
+    return None if name else "it is empty"
 
 
 def permission(device: Device, children: Iterable[Device] = ()) -> Permission:
@@ -103,6 +112,8 @@ def _wrong_filter(device: Device, filter_: object) -> str | None:
         return f"{filter_!r} is no text; give topic filters, such as zigbee2mqtt/#"
     if wrong := valid_filter(filter_):
         return wrong
+    if filter_ != filter_.strip() or not filter_.isprintable():
+        return f"filter {filter_!r} has blanks at its ends or control characters"
     first = filter_.split("/", 1)[0]
     if first in ("#", "+"):
         return f"filter {filter_!r} reaches every device's topics; begin with a name, such as zigbee2mqtt/#"

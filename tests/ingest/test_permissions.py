@@ -78,8 +78,8 @@ def test_a_filter_that_got_past_the_import_still_grants_nothing() -> None:
     assert permission(greedy) == permission(Device(id="x", site="s1"))
 
 
-def test_a_name_with_a_wildcard_opens_nothing() -> None:
-    for id_ in ("+", "a#b"):
+def test_a_name_with_a_wildcard_or_a_line_break_opens_nothing() -> None:
+    for id_ in ("+", "a#b", "a\nuser emberwatch", "a "):
         device = Device(id=id_, site="s1", attributes={"publish": ["a/b"]})
         assert unfit_name(device)
         assert permission(device) == Permission()
@@ -133,6 +133,7 @@ def test_a_filter_covers_itself(narrow: str) -> None:
         ('{"publish": ["ember/v1/s1/head-2/alarm"]}', "native topics of others"),
         ('{"publish": ["ember/#"]}', "native topics of others"),
         ('{"publish": ["a/#/b"]}', "must stand alone"),
+        ('{"publish": ["a\\nuser emberwatch"]}', "control characters"),
         ('{"publish": [7]}', "7 is no text"),
     ],
 )
