@@ -10,7 +10,7 @@ import msgspec
 from ingest.codecs.contract import ITEM_LIMIT, CodecMemory, Decoded
 from ingest.codecs.json_path import JsonPath, parse_path
 from ingest.codecs.json_text import parse, shown
-from ingest.codecs.naming import Naming, parse_naming
+from ingest.codecs.naming import Naming, parse_naming, registrable
 from ingest.codecs.times import micros
 from ingest.codecs.values import mapped_quantity, mapped_state
 from ingest.errors import Undecodable
@@ -63,9 +63,10 @@ def _observation(tree: object, topic: str, mapping: _Mapping) -> Observation:
         found = path.find(tree)
         if found is not None:
             states[key] = found if type(found) is bool else mapped_state(found, path.text)
+    site, device = registrable(mapping.site.of(topic, tree), mapping.device.of(topic, tree) or "", topic)
     return Observation(
-        device=mapping.device.of(topic, tree) or "",
-        site=mapping.site.of(topic, tree),
+        device=device,
+        site=site,
         observed_at=None if time is None else micros(time.find(tree), mapping.zone, time.text),
         values=values,
         states=states,

@@ -69,13 +69,14 @@ def parse_naming(text: str) -> Naming:
 
 
 def placed(source: Source, topic: str, tree: object, device: str) -> tuple[str | None, str]:
-    """Site and device of a message whose format names the device `device`, unless the source says otherwise.
-
-    Undecodable for names nobody can register: they would stand in reasons and on the console as they came.
-    """
-    site = _parsed(source.site).of(topic, tree)
+    """Site and device of a message whose format names the device `device`, unless the source says otherwise."""
     if source.device:
         device = _parsed(source.device).of(topic, tree) or device
+    return registrable(_parsed(source.site).of(topic, tree), device, topic)
+
+
+def registrable(site: str | None, device: str, topic: str) -> tuple[str | None, str]:
+    """The two as they are; Undecodable where nobody can register them, because the topic has control characters."""
     if len(device) > NAME_LIMIT or not device.isprintable():
         raise Undecodable(f"topic {shown(topic)}: {shown(device)} is no id of a device; {_AN_ID}")
     if site is not None and (len(site) > NAME_LIMIT or not site.isprintable()):

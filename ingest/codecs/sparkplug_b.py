@@ -90,7 +90,9 @@ def _told(told: _Told) -> Decoded:
         requests = (Request(topic=topic.rebirth, payload=rebirth_request(message.received_at // 1000)),)
     if unknown and not known:
         reason = f"alias {unknown.alias} and all others of this message are unknown without the birth of"
-        raise UndecodableYet(f"{reason} {shown(topic.node)}; publish NBIRTH and DBIRTH, or re-drive after them", requests)
+        raise UndecodableYet(
+            f"{reason} {shown(topic.node)}; publish NBIRTH and DBIRTH, or re-drive after them", requests
+        )
     if topic.kind in _BIRTHS or topic.kind == "DDEATH":
         is_alive = topic.kind != "DDEATH"
         gathered.add(Key(topic.device, at), "online", is_alive)

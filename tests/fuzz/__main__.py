@@ -8,39 +8,21 @@ every payload saved so that `--again FILE` shows it once more.
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import multiprocessing
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import msgspec
-import psutil
 
-from tests.support.fuzz import LIMIT_MS, Finding, Tally, Trial, see_again
+from tests.fuzz.run import Result, run
+from tests.support.fuzz import LIMIT_MS, Finding, Tally, see_again
 from tests.support.letters import FAMILIES
 
-LIVES = 10
-#: A process may keep this much more at its end than after a tenth of its work: caches of bounded size fill up.
-GROWTH_LIMIT = 24 * 1024 * 1024
 FINDINGS = Path("fuzz-findings")
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    tally: Tally
-    seconds: float
-    grown: int  #: bytes, from the first tenth to the end
-
-    @property
-    def wrong(self) -> list[str]:
-        found = [finding.what for finding in self.tally.findings]
-        if self.grown > GROWTH_LIMIT:
-            found.append(f"the process grew by {self.grown / 2**20:.0f} MiB")
-        return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,22 +57,7 @@ def _results(families: Sequence[str], count: int, seed: int, jobs: int) -> Itera
     """Each family in a process of its own, so that what it keeps is seen."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
-        yield from pool.map(_run, families, itertools.repeat(count), itertools.repeat(seed))
-
-
-def _run(family: str, count: int, seed: int) -> Result:
-    trial = Trial(family, seed)
-    gc.freeze()
-    process = psutil.Process()
-    began, first = time.process_time(), 0
-    for life in range(LIVES):
-        trial.run(count // LIVES)
-        trial.begin_life()
-        gc.collect()
-        if life == 0:
-            first = process.memory_info().rss
-    grown = process.memory_info().rss - first
-    return Result(tally=trial.tally, seconds=time.process_time() - began, grown=grown)
+        yield from pool.map(run, families, itertools.repeat(count), itertools.repeat(seed))
 
 
 def _line(result: Result) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from ingest.errors import Undecodable
 from ingest.message import Message
 from ingest.readings import QUANTITIES, SECOND, STATES, Observation
 from ingest.sources import Source
+from tests.support.cbor import written
 from tests.support.data import sample
 from tests.support.hostile import affordable
 
@@ -36,35 +36,6 @@ def read(decode: Decode, body: bytes, received_at: int = NOW) -> Decoded:
 
 def told(*records: dict[str, Any], received_at: int = NOW) -> tuple[Observation, ...]:
     return read(decode_json, json.dumps([{"bn": f"{DEVICE}:"}, *records]).encode(), received_at).observations
-
-
-def written(value: Any) -> bytes:
-    """CBOR of plain values, floats in the shortest form that is exact."""
-    if value is None or isinstance(value, bool):
-        return {None: b"\xf6", True: b"\xf5", False: b"\xf4"}[value]
-    if isinstance(value, int):
-        return head(0, value) if value >= 0 else head(1, -1 - value)
-    if isinstance(value, float):
-        for first, form in ((b"\xf9", ">e"), (b"\xfa", ">f")):
-            try:
-                if math.isnan(value) or struct.unpack(form, struct.pack(form, value))[0] == value:
-                    return first + struct.pack(form, value)
-            except OverflowError:
-                continue
-        return b"\xfb" + struct.pack(">d", value)
-    if isinstance(value, bytes | str):
-        data = value if isinstance(value, bytes) else value.encode()
-        return head(2 if isinstance(value, bytes) else 3, len(data)) + data
-    if isinstance(value, list):
-        return head(4, len(value)) + b"".join(map(written, value))
-    return head(5, len(value)) + b"".join(written(key) + written(each) for key, each in value.items())
-
-
-def head(kind: int, number: int) -> bytes:
-    if number < 24:
-        return bytes([kind << 5 | number])
-    info, size = next((info, size) for info, size in ((24, 1), (25, 2), (26, 4), (27, 8)) if number < 256**size)
-    return bytes([kind << 5 | info]) + number.to_bytes(size, "big")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -242,4 +242,3 @@ def _summed_frame(random: Random, payload: bytes) -> bytes:
 
 
 _MENDS: dict[str, Callable[[Random, bytes], bytes]] = {"gb26875": _panel_frame, "milesight-gs524n": _summed_frame}
-

@@ -9,12 +9,27 @@ from typing import Any, cast
 
 import msgspec
 
+from ingest.codecs import cbor
 from ingest.codecs.contract import PAYLOAD_LIMIT
+from ingest.errors import Undecodable
+from tests.support.cbor import written
 
 #: What breaks decoders when it stands where something else was.
 PIECES = (
     *(b"", b"\0", b"{}", b"[]", b"null", b"true", b"-1", b"1e999", b'""', b'"smoke"', b"{", b"\xff", b"9" * 400),
-    *(b"@@", b"##", b"\x80" * 10, b"\xff\xff\xff\xff\x0f", b"\xe6\xb8\xa9", b"\\ud800", b"/", b":", b",", b"NaN", b"1" + b"0" * 40),
+    *(
+        b"@@",
+        b"##",
+        b"\x80" * 10,
+        b"\xff\xff\xff\xff\x0f",
+        b"\xe6\xb8\xa9",
+        b"\\ud800",
+        b"/",
+        b":",
+        b",",
+        b"NaN",
+        b"1" + b"0" * 40,
+    ),
 )
 ODD: tuple[object, ...] = (
     *(None, True, False, 0, 1, -1, 2, 0.5, 255, 65_535, 2**31, 2**53, 2**63, 2**64 - 1, -(2**63), 10**17),
@@ -41,7 +56,7 @@ class Words(msgspec.Struct, frozen=True):
             for key, value in _members(_tree(payload)):
                 if isinstance(key, str):
                     keys[key] = None
-                values[msgspec.json.encode(value)] = value
+                values[msgspec.json.encode(str(value))] = value
         return cls(told, tuple(keys) or ("a",), (*ODD, *values.values()))
 
 
@@ -57,20 +72,30 @@ def _changed(random: Random, payload: bytes, words: Words) -> bytes:
         tree = _tree(payload)
         if isinstance(tree, dict | list) and tree:
             _change_tree(random, tree, words)
-            try:
-                return msgspec.json.encode(tree)
-            except (UnicodeEncodeError, OverflowError, msgspec.EncodeError):
-                return payload
+            return _written(tree, payload)
     return cast(bytes, _one(random, _BYTES)(random, payload, words))
 
 
 def _tree(payload: bytes) -> object:
-    if payload[:1] not in (b"{", b"["):
-        return None
+    """The array or object that this is in JSON or CBOR; None for anything else."""
     try:
-        return msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if payload[:1] in (b"{", b"["):
+            return msgspec.json.decode(payload)
+        return cbor.parse(payload) if _is_cbor(payload) else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Undecodable):
         return None
+
+
+def _is_cbor(payload: bytes) -> bool:
+    return bool(payload) and payload[0] >> 5 in (4, 5)
+
+
+def _written(tree: Any, payload: bytes) -> bytes:
+    """The tree as this payload was written; the payload itself where a tree cannot be."""
+    try:
+        return written(tree) if _is_cbor(payload) else msgspec.json.encode(tree)
+    except (UnicodeEncodeError, OverflowError, msgspec.EncodeError):
+        return payload
 
 
 def _members(tree: object) -> Iterable[tuple[object, object]]:
@@ -127,7 +152,9 @@ def _nudged_text(random: Random, text: str) -> object:
         raw, write = inner
         return write(_bytes_changed(random, raw))
     at = int(random.random() * (len(text) + 1))
-    return _one(random, (text[:at], text[at:] + text[:at], text.upper(), text + "0", text[:at] + "é" + text[at:], [text]))
+    return _one(
+        random, (text[:at], text[at:] + text[:at], text.upper(), text + "0", text[:at] + "é" + text[at:], [text])
+    )
 
 
 def _bytes_in(text: str) -> tuple[bytes, Callable[[bytes], str]] | None:
