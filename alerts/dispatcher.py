@@ -28,11 +28,13 @@ from alerts.channels import Sender, open_senders
 from alerts.copier import Copier
 from alerts.decisions import decode
 from alerts.delivery import Delivery
-from alerts.incident import Audience, IncidentChange, IncidentState, Tell
-from alerts.outbox import DeliveryOutcome, Outbox, Page, Receipt, Waiting, page_id
-from alerts.payload import PageAlert, PageIncident, alert_after, body_of, moment
-from alerts.routing import centre_of, route
+from alerts.incident import IncidentChange, Tell
+from alerts.outbox import DeliveryOutcome, Outbox, Page, Receipt, Waiting
+from alerts.pager import Pager
+from alerts.payload import moment
+from alerts.scanner import Scanner, judged_by, newest_judged
 from alerts.surroundings import Surroundings
+from alerts.suspects import Suspects
 from alerts.teams import Channel, Teams, parse_teams
 from ingest.errors import BelowFloor, Unavailable
 from ingest.journal import Record, Stream
@@ -43,11 +45,13 @@ from ingest.sources import Clock
 
 KEEP_SETTLED = 30 * DAY
 CURSOR = "decisions"
+#: Where the scanner began to run ahead of the evaluator, and how far it came.
+STRETCH, SCANNED = "stretch", "scanned"
 _BATCH = 500
 #: Batches taken before pages are handed to the lanes, so that in a backlog a closed incident overtakes its page.
 _BATCHES_AHEAD = 20
 _RELEVANT = frozenset({Kind.TRANSITION, Kind.INCIDENT, Kind.TELL})
-_LONGEST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 0.1
 
 log = structlog.get_logger()
 
@@ -61,6 +65,8 @@ class Ownership(Protocol):
 class Journal(Protocol):
     """The two streams of a shard, and who owns what."""
 
+    @property
+    def folder(self) -> Path: ...
     @property
     def messages(self) -> Stream: ...
     @property
@@ -96,7 +102,7 @@ class Dispatcher:
         self._teams = teams
         self._folder = folder
         self._outbox_path = outbox
-        self._public_url = public_url.rstrip("/")
+        self._public_url = public_url
         self._open_senders = senders
         self._look_every_s = look_every_s
         self._stop = threading.Event()
@@ -108,6 +114,7 @@ class Dispatcher:
             self._stop = stop
             self._start()
             self.copier.start(stop)
+            self._scanning.start()
             self._work_until_stop()
             self._end()
         finally:
@@ -136,16 +143,43 @@ class Dispatcher:
         )
         metrics.start_dispatcher_metrics(self.shard, self.known.teams.channels)
         self._attempts_before: dict[str, int] = {}
+        self.pager = Pager(
+            outbox=self.outbox,
+            known=self.known,
+            now=self.now,
+            public_url=self._public_url,
+            attempts_before=self._attempts_before,
+        )
+        self.suspects = Suspects(shard=self.shard, outbox=self.outbox, known=self.known, pager=self.pager, now=self.now)
         cursor = self.outbox.cursor(CURSOR)
         self._cursor = self._learn_from_log() if cursor is None else cursor
         self._saved_cursor = self._cursor
-        self._watch = BlindWatch(self.shard, self._first_start())
+        first_start = self._first_start()
+        self._watch = BlindWatch(self.shard, first_start)
+        self._scanner = self._open_scanner(first_start)
+        self._judged = self._scanner.judged
         self._looked_at = self._tidied_at = float("-inf")
+        self._scanning = threading.Thread(target=self._scan, name=f"scanner-{self.shard}", daemon=True)
         self.delivery.use(self.known.teams.channels)
         self.delivery.resume()
         log.info("dispatching", shard=self.shard, cursor=self._cursor, waiting=self.outbox.backlog()[0])
 
+    def _open_scanner(self, first_start: int) -> Scanner:
+        judged = newest_judged(self.journal.decisions)
+        position = self.outbox.cursor(SCANNED)
+        return Scanner(
+            shard=self.shard,
+            messages=self.journal.messages,
+            folder=self.journal.folder,
+            now=self.now,
+            judged=judged,
+            stretch=self.outbox.cursor(STRETCH) or 0,
+            position=judged.cursor if position is None else position,
+            since=first_start,
+        )
+
     def _end(self) -> None:
+        self._scanning.join()
         self.delivery.stop()
         self.copier.finish()
         self._save()
@@ -198,6 +232,10 @@ class Dispatcher:
                 if not self._stop.is_set():
                     self.journal.decisions.wait(self._cursor, _LONGEST_WAIT_S)
 
+    def _scan(self) -> None:
+        if self.clock is Clock.RECEIVED:  # a recording makes nobody wait
+            self._scanner.run(self._stop)
+
     def turn(self) -> None:
         """Everything that is to be done now, but for the sending, which is the lanes' work."""
         for act in self.known.learn():
@@ -209,7 +247,9 @@ class Dispatcher:
                 more, pages = self._take_batch()
                 made += pages
                 if not more:
+                    self._passed()
                     break
+            self._take_found(made)
             made += self._look()
         finally:  # what is on disk is sent, whatever broke after it
             for page in made:
@@ -231,11 +271,34 @@ class Dispatcher:
                 self.outbox.move(CURSOR, records[-1].offset)
             self._saved_cursor = records[-1].offset
         self._cursor = records[-1].offset
-        for page in made:
-            metrics.PAGES_CREATED.labels(self.shard, page.signal_class).inc()
+        self._count(made)
         for receipt in dropped:
             self.delivery.count(receipt)
+        self._judged = judged_by(records, self._judged)
         return len(records) == _BATCH, made
+
+    def _count(self, made: list[Waiting]) -> None:
+        for page in made:
+            metrics.PAGES_CREATED.labels(self.shard, page.signal_class).inc()
+
+    def _passed(self) -> None:
+        """Every tell that the evaluator made up to its cursor was taken."""
+        if self._judged.cursor > self._scanner.judged.cursor:
+            with self.outbox.transaction():
+                self.suspects.passed(self._judged.cursor)
+            self._scanner.judged = self._judged
+
+    def _take_found(self, made: list[Waiting]) -> None:
+        """Page what the scanner found."""
+        while self._scanner.found:
+            finding = self._scanner.found[0]
+            with self.outbox.transaction():
+                pages = self.suspects.take(finding, judged=self._judged.cursor)
+                self.outbox.move(STRETCH, finding.stretch)
+                self.outbox.move(SCANNED, finding.until)
+            self._scanner.found.popleft()
+            self._count(pages)
+            made += pages
 
     def _read(self) -> list[Record]:
         try:
@@ -249,7 +312,7 @@ class Dispatcher:
     def _take(self, record: Record, made: list[Waiting], dropped: list[Receipt]) -> None:
         word = self._word(record)
         if isinstance(word, Transition):
-            self._note(word)
+            self.pager.note(word)
         elif isinstance(word, IncidentChange):
             dropped += self.outbox.note_incident(word, position=record.offset, now=self.now())
         elif isinstance(word, Tell):
@@ -263,62 +326,9 @@ class Dispatcher:
             log.error("a decision cannot be read", shard=self.shard, offset=record.offset, error=str(error))
             return None
 
-    def _note(self, transition: Transition) -> None:
-        facts = alert_after(transition, self._alert(transition.alert_id))
-        self.outbox.note_alert(transition.alert_id, transition.incident_id, msgspec.json.encode(facts), now=self.now())
-
-    def _alert(self, alert: str) -> PageAlert | None:
-        facts = self.outbox.alert(alert)
-        return None if facts is None else msgspec.json.decode(facts, type=PageAlert)
-
     def _tell(self, tell: Tell, position: int) -> list[Waiting]:
-        """The pages of a tell, one for each channel of whom it is for; none when it was seen before."""
-        if not self.outbox.note_tell(tell.id, now=self.now()):
-            return []
-        way = route(self.known.teams, self.known.inventory, tell.site, tell.audience)
-        alerts = tuple(self._alert(alert) or PageAlert(id=alert) for alert in tell.alerts)
-        made = []
-        for channel in way.channels:
-            page = self._page(tell, way.target, channel, f"{tell.reason}: {way.reason}")
-            facts = body_of(page, tell, self._incident(tell), alerts)
-            before = self._attempts_before.get(page.id, 0)
-            if self.outbox.create(page, facts, position=position, told_at=tell.at, attempts=before):
-                made.append(Waiting(page=page.id, channel=channel, signal_class=tell.signal_class, due_at=page.due_at))
-        return made
-
-    def _page(self, tell: Tell, target: str, channel: str, reason: str) -> Page:
-        now = self.now()
-        return Page(
-            id=page_id(tell.id, 0, target, channel),
-            tell=tell.id,
-            incident=tell.incident,
-            site=tell.site,
-            step=0,
-            target=target,
-            channel=channel,
-            signal_class=tell.signal_class,
-            reason=reason,
-            due_at=now,
-            created_at=now,
-            alerts=tell.alerts,
-        )
-
-    def _incident(self, tell: Tell) -> PageIncident:
-        site = self.known.inventory.sites.get(tell.site)
-        change = self.outbox.incident(tell.incident)
-        centre = centre_of(self.known.inventory, tell.site)
-        if not centre and self.known.teams.centres:
-            centre = route(self.known.teams, self.known.inventory, tell.site, Audience.CENTRE).target
-        return PageIncident(
-            id=tell.incident,
-            site=tell.site,
-            site_name=site.name if site else "",
-            area=site.parent if site else "",
-            centre=centre,
-            state=change.state if change else IncidentState.OPEN,
-            opened_at=moment(tell.opened_at),
-            url=f"{self._public_url}/#/incidents/{tell.incident}" if self._public_url else "",
-        )
+        """The pages of a tell, none when it was seen before."""
+        return self.suspects.pages(tell, position) if self.outbox.note_tell(tell.id, now=self.now()) else []
 
     def _heed(self, act: Act) -> None:
         if act.incident and act.kind in (ActKind.ACKNOWLEDGE, ActKind.CLOSE):
@@ -341,8 +351,7 @@ class Dispatcher:
                 log.error("blind", shard=self.shard, since=moment(tell.at))
                 with self.outbox.transaction():
                     made = self._tell(tell, -1)
-                for page in made:
-                    metrics.PAGES_CREATED.labels(self.shard, page.signal_class).inc()
+                self._count(made)
             metrics.BLIND.labels(self.shard).set(self._watch.blind)
         self._save()
         return made
@@ -359,3 +368,4 @@ class Dispatcher:
         if time.monotonic() - self._tidied_at > HOUR / SECOND:
             self._tidied_at = time.monotonic()
             self.outbox.prune(before=self.now() - KEEP_SETTLED)
+            self.suspects.forget(before=self.now() - KEEP_SETTLED)

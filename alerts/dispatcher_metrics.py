@@ -32,6 +32,22 @@ TOLD_LATENCY = Histogram(
     buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
 )
 BLIND = Gauge("emberwatch_alerts_blind", "1 while the newest tick of the intake is too old", ["shard"])
+BEHIND = Gauge(
+    "emberwatch_alerts_evaluator_behind_seconds",
+    "Age of the oldest record the evaluator has not judged, as the dispatcher sees it",
+    ["shard"],
+)
+SCANNED = Counter("emberwatch_alerts_scanned_records_total", "Records looked through ahead of the evaluator", ["shard"])
+SUSPECTED = Counter(
+    "emberwatch_alerts_suspected_fires_total",
+    "Fire signs found ahead of the evaluator: told, or folded into what was told of the site before",
+    ["shard", "outcome"],
+)
+ALREADY_TOLD = Counter(
+    "emberwatch_alerts_already_told_total",
+    "Tells of the evaluator that made no page, as the scanner had told them before",
+    ["shard"],
+)
 TROUBLES = Counter(
     "emberwatch_alerts_dispatcher_troubles_total", "Passes, copies or attempts tried again after an error", ["shard"]
 )
@@ -50,5 +66,8 @@ def start_dispatcher_metrics(shard: str, channels: Iterable[str]) -> None:
     for channel in channels:
         for outcome in DeliveryOutcome:
             ATTEMPTS.labels(shard, channel, outcome)
-    for metric in (POSSIBLY_DOUBLED, WAITING, OLDEST_WAITING, BLIND, TROUBLES, UNREADABLE):
+    for way in ("told", "folded"):
+        SUSPECTED.labels(shard, way)
+    gauges = (WAITING, OLDEST_WAITING, BLIND, BEHIND)
+    for metric in (POSSIBLY_DOUBLED, SCANNED, ALREADY_TOLD, TROUBLES, UNREADABLE, *gauges):
         metric.labels(shard)

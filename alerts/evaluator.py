@@ -29,8 +29,9 @@ from ingest.sources import Clock
 
 #: Records judged before their decisions are made durable: a few milliseconds of work.
 BATCH = 1_000
-#: Without any decision the cursor is still written this often, so that a restart has little to repeat.
-PROGRESS_EVERY = 1 * SECOND
+#: Without any decision the cursor is still written this often, so that a restart has little to repeat, and the
+#: dispatcher sees within its patience that we are not behind.
+PROGRESS_EVERY = SECOND // 2
 CHECKPOINT_EVERY = 30 * SECOND
 #: Sites of a checkpoint written between two batches.
 SITES_A_TURN = 20

@@ -111,4 +111,5 @@ def _tell(incident: IncidentMemory, alert: Transition, audience: Audience, reaso
         alerts=tuple(incident.seen),
         text=f"{alert.signal_class} at {incident.site}: {alert.device or 'the site'}: {alert.reason}",
         began_at=alert.at if reason is TellReason.LATE else 0,
+        offset=alert.offset,
     )

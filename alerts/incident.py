@@ -34,6 +34,7 @@ class TellReason(StrEnum):
     LATE = "late"  #: learnt late: it began earlier than now
     BLIND = "blind"  #: our intake heard nothing for a while
     UNREGISTERED = "unregistered"  #: a fire sign from a device nobody registered, or that nobody can decode
+    SUSPECTED = "suspected"  #: a fire sign in a record that the evaluator, which is behind, has not judged yet
 
 
 class HushReason(StrEnum):
@@ -74,7 +75,10 @@ class IncidentChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tell(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody must be told. `id` is derived, so that telling twice is impossible to miss."""
+    """Somebody must be told. `id` is derived, so that telling twice is impossible to miss.
+
+    `offset` is the input record that caused it; -1 where none did, and in logs from before this was said.
+    """
 
     id: str
     incident: str
@@ -88,15 +92,20 @@ class Tell(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[str, ...]
     text: str  #: one sentence a person understands
     began_at: int = 0  #: for late: when it began by the device's account
+    offset: int = -1
 
 
 class Hush(msgspec.Struct, frozen=True, kw_only=True):
-    """A firing alert that pages nobody by itself, with the reason."""
+    """A firing alert that pages nobody by itself, with the reason.
+
+    `told_by`: the page by which its people were told already, when the dispatcher paged before it was judged.
+    """
 
     alert_id: str
     incident: str
     reason: HushReason
     at: int
+    told_by: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,7 +81,7 @@ class Judge:
     def _set_aside(self, record: Record, error: str, *, deadly: bool = False) -> EngineError:
         if record.kind == MESSAGE:
             self.counts[Outcome.QUARANTINED] += 1
-            suspicion = _suspicion(record)
+            suspicion = suspicion_of(record)
             if suspicion is not None:
                 aside = Admission(outcome=Outcome.QUARANTINED, suspicion=suspicion)
                 self.engine.admitted(aside, offset=record.offset, at=record.at)
@@ -143,7 +143,7 @@ def deadly_offsets(records: Iterable[Record]) -> set[int]:
     return {each.offset for each in aside if each.deadly}
 
 
-def _suspicion(record: Record) -> Suspicion | None:
+def suspicion_of(record: Record) -> Suspicion | None:
     """A fire sign in a message that could not be judged; its bytes are all there is to go by."""
     message = decode_message(record.meta)
     why = sign_in_bytes(message, record.value, None)

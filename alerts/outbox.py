@@ -166,29 +166,29 @@ class Outbox:
 
     def cursor(self, name: str) -> int | None:
         """How far this log was read; None when never."""
-        row = self._one("SELECT position FROM cursors WHERE name = ?", name)
+        row = self.one("SELECT position FROM cursors WHERE name = ?", name)
         return None if row is None else int(row[0])
 
     def move(self, name: str, position: int) -> None:
-        self._do("INSERT OR REPLACE INTO cursors VALUES (?, ?)", name, position)
+        self.do("INSERT OR REPLACE INTO cursors VALUES (?, ?)", name, position)
 
     def kept(self, name: str) -> bytes | None:
-        row = self._one("SELECT body FROM kept WHERE name = ?", name)
+        row = self.one("SELECT body FROM kept WHERE name = ?", name)
         return None if row is None else bytes(row[0])
 
     def keep(self, name: str, body: bytes) -> None:
-        self._do("INSERT OR REPLACE INTO kept VALUES (?, ?)", name, body)
+        self.do("INSERT OR REPLACE INTO kept VALUES (?, ?)", name, body)
 
     def incident(self, incident: str) -> IncidentChange | None:
         """The newest seen of this incident."""
-        row = self._one("SELECT word FROM incidents WHERE id = ?", incident)
+        row = self.one("SELECT word FROM incidents WHERE id = ?", incident)
         return None if row is None else msgspec.msgpack.decode(row[0], type=IncidentChange)
 
     def note_incident(self, change: IncidentChange, *, position: int, now: int) -> list[Receipt]:
         """Keep an incident as it is now; when it is closed, what was still to be sent for it is dropped."""
         closed = change.state is IncidentState.CLOSED
         with self.transaction():
-            self._do(
+            self.do(
                 """INSERT INTO incidents VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
                 seen_at = excluded.seen_at, position = excluded.position, closed = excluded.closed, word = excluded.word
                 WHERE excluded.position > incidents.position""",
@@ -196,7 +196,7 @@ class Outbox:
             )
             if not closed:
                 return []
-            rows = self._all(
+            rows = self.all(
                 "SELECT id FROM pages WHERE incident = ? AND state = 'waiting' AND NOT busy AND position < ?",
                 *(change.id, position),
             )
@@ -205,29 +205,29 @@ class Outbox:
     def drop_later_steps(self, incident: str, reason: str, *, now: int) -> list[Receipt]:
         """Drop what waits beyond the first step of an incident: somebody has it in hand."""
         with self.transaction():
-            rows = self._all(
+            rows = self.all(
                 "SELECT id FROM pages WHERE incident = ? AND state = 'waiting' AND NOT busy AND step > 0", incident
             )
             return self._drop((row[0] for row in rows), reason, now)
 
     def alert(self, alert: str) -> bytes | None:
-        row = self._one("SELECT facts FROM alerts WHERE id = ?", alert)
+        row = self.one("SELECT facts FROM alerts WHERE id = ?", alert)
         return None if row is None else bytes(row[0])
 
     def note_alert(self, alert: str, incident: str, facts: bytes, *, now: int) -> None:
         """Keep what a page says about an alert."""
-        self._do("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?)", alert, incident, now, facts)
+        self.do("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?)", alert, incident, now, facts)
 
     # ---- pages ------------------------------------------------------------------------------------------------------
 
     def note_tell(self, tell: str, *, now: int) -> bool:
         """True the first time this tell is seen: only then pages are to be made of it."""
-        return self._do("INSERT OR IGNORE INTO tells VALUES (?, ?)", tell, now) == 1
+        return self.do("INSERT OR IGNORE INTO tells VALUES (?, ?)", tell, now) == 1
 
     def create(self, page: Page, facts: bytes, *, position: int, told_at: int, attempts: int = 0) -> bool:
         """The intent to send a page; False when it was there before. `attempts` made by an earlier outbox count on."""
         with self.transaction():
-            made = self._do(
+            made = self.do(
                 """INSERT OR IGNORE INTO pages
                 (id, incident, step, channel, class, position, told_at, created_at, due_at, attempts, word, facts)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -235,12 +235,12 @@ class Outbox:
                 *(page.created_at, page.due_at, attempts, encode(page), facts),
             )
             if made:
-                self._to_copy(Kind.PAGE, page)
+                self.to_copy(Kind.PAGE, page)
             return made == 1
 
     def settled_before(self, page: Page, *, accepted: bool, now: int) -> None:
         """A page that the decisions log shows as settled, from before this outbox existed: never to be sent again."""
-        self._do(
+        self.do(
             """INSERT OR IGNORE INTO pages
             (id, incident, step, channel, class, position, told_at, created_at, due_at, state, word, facts)
             VALUES (?, ?, ?, ?, ?, -1, 0, ?, ?, ?, ?, x'')""",
@@ -248,9 +248,17 @@ class Outbox:
             *("accepted" if accepted else "failed", encode(page)),
         )
 
+    def on_its_way(self, page: str) -> bool:
+        """Whether this page was accepted, or is still to be sent."""
+        return self.one("SELECT 1 FROM pages WHERE id = ? AND state <> 'failed'", page) is not None
+
+    def rehome(self, pages_of: str, incident: str) -> None:
+        """What waits of this incident belongs to that one: closing it drops them."""
+        self.do("UPDATE pages SET incident = ? WHERE incident = ? AND state = 'waiting'", incident, pages_of)
+
     def waiting(self) -> list[Waiting]:
         """Every page still to be sent that no attempt is being made for, oldest first."""
-        rows = self._all(
+        rows = self.all(
             "SELECT id, channel, class, due_at FROM pages WHERE state = 'waiting' AND NOT busy ORDER BY created_at, id"
         )
         return [
@@ -260,22 +268,22 @@ class Outbox:
 
     def backlog(self) -> tuple[int, int | None]:
         """How many pages wait, and since when the oldest does."""
-        row = self._one("SELECT count(*), min(created_at) FROM pages WHERE state = 'waiting'")
+        row = self.one("SELECT count(*), min(created_at) FROM pages WHERE state = 'waiting'")
         return (int(row[0]), row[1]) if row else (0, None)
 
     def begin(self, page: str, *, now: int) -> Attempt | None:
         """Put an attempt on disk before it is made; None when this page is not to be sent (any more)."""
         with self.transaction():
-            claimed = self._do(
+            claimed = self.do(
                 "UPDATE pages SET busy = 1, attempts = attempts + 1 WHERE id = ? AND state = 'waiting' AND NOT busy",
                 page,
             )
             if not claimed:
                 return None
-            row = self._one("SELECT word, facts, attempts, told_at FROM pages WHERE id = ?", page)
+            row = self.one("SELECT word, facts, attempts, told_at FROM pages WHERE id = ?", page)
             assert row is not None
             word = msgspec.msgpack.decode(row[0], type=Page)
-            self._do("INSERT INTO attempts (page, number, begun_at) VALUES (?, ?, ?)", page, row[2], now)
+            self.do("INSERT INTO attempts (page, number, begun_at) VALUES (?, ?, ?)", page, row[2], now)
             incident = self.incident(word.incident)
             return Attempt(page=word, number=row[2], facts=bytes(row[1]), told_at=row[3], incident=incident)
 
@@ -301,7 +309,7 @@ class Outbox:
     def recover(self, *, now: int) -> list[Receipt]:
         """End the attempts that a crash cut off: nobody knows whether they arrived, so they are due again at once."""
         with self.transaction():
-            rows = self._all("SELECT page, number FROM attempts WHERE outcome IS NULL ORDER BY page, number")
+            rows = self.all("SELECT page, number FROM attempts WHERE outcome IS NULL ORDER BY page, number")
             return [
                 self.finish(
                     page,
@@ -319,30 +327,30 @@ class Outbox:
 
     def copies(self, limit: int) -> list[Copy]:
         """What is to be copied next, in order."""
-        rows = self._all("SELECT seq, kind, word FROM copies ORDER BY seq LIMIT ?", limit)
+        rows = self.all("SELECT seq, kind, word FROM copies ORDER BY seq LIMIT ?", limit)
         return [Copy(seq=seq, kind=Kind(kind), word=bytes(word)) for seq, kind, word in rows]
 
     def copied(self, seq: int) -> None:
         """Everything up to this copy is durable in the log."""
-        self._do("DELETE FROM copies WHERE seq <= ?", seq)
+        self.do("DELETE FROM copies WHERE seq <= ?", seq)
 
     def prune(self, *, before: int) -> None:
         """Forget what was settled, and last seen, before this time; what waits or is open stays."""
         with self.transaction():
-            self._do("DELETE FROM pages WHERE state <> 'waiting' AND created_at < ?", before)
-            self._do("DELETE FROM attempts WHERE begun_at < ? AND page NOT IN (SELECT id FROM pages)", before)
-            self._do("DELETE FROM tells WHERE seen_at < ?", before)
-            self._do("DELETE FROM incidents WHERE closed AND seen_at < ?", before)
-            self._do("DELETE FROM alerts WHERE seen_at < ? AND incident NOT IN (SELECT id FROM incidents)", before)
+            self.do("DELETE FROM pages WHERE state <> 'waiting' AND created_at < ?", before)
+            self.do("DELETE FROM attempts WHERE begun_at < ? AND page NOT IN (SELECT id FROM pages)", before)
+            self.do("DELETE FROM tells WHERE seen_at < ?", before)
+            self.do("DELETE FROM incidents WHERE closed AND seen_at < ?", before)
+            self.do("DELETE FROM alerts WHERE seen_at < ? AND incident NOT IN (SELECT id FROM incidents)", before)
 
     # ---- inside a transaction ---------------------------------------------------------------------------------------
 
     def _drop(self, pages: Iterable[str], why: str, now: int) -> list[Receipt]:
         receipts = []
         for page in list(pages):
-            row = self._one("SELECT attempts + 1 FROM pages WHERE id = ?", page)
+            row = self.one("SELECT attempts + 1 FROM pages WHERE id = ?", page)
             number = int(row[0]) if row else 1
-            self._do("INSERT INTO attempts (page, number, begun_at) VALUES (?, ?, ?)", page, number, now)
+            self.do("INSERT INTO attempts (page, number, begun_at) VALUES (?, ?, ?)", page, number, now)
             receipt = Receipt(
                 id=receipt_id(page, number),
                 page=page,
@@ -360,26 +368,27 @@ class Outbox:
         state = "waiting"
         if receipt.final or receipt.outcome is DeliveryOutcome.ACCEPTED:
             state = "accepted" if receipt.outcome is DeliveryOutcome.ACCEPTED else "failed"
-        self._do(
+        self.do(
             "UPDATE attempts SET ended_at = ?, outcome = ?, final = ?, detail = ? WHERE page = ? AND number = ?",
             *(receipt.at, receipt.outcome, receipt.final, receipt.detail, receipt.page, receipt.attempt),
         )
-        self._do(
+        self.do(
             "UPDATE pages SET busy = 0, attempts = ?, state = ?, due_at = ? WHERE id = ?",
             *(receipt.attempt, state, due_at, receipt.page),
         )
-        self._to_copy(Kind.RECEIPT, receipt)
+        self.to_copy(Kind.RECEIPT, receipt)
 
     def _moot(self, page: str) -> bool:
-        row = self._one(
+        row = self.one(
             """SELECT 1 FROM pages JOIN incidents ON incidents.id = pages.incident
             WHERE pages.id = ? AND incidents.closed AND incidents.position > pages.position""",
             page,
         )
         return row is not None
 
-    def _to_copy(self, kind: Kind, word: Page | Receipt) -> None:
-        self._do("INSERT INTO copies (kind, word) VALUES (?, ?)", kind, encode(word))
+    def to_copy(self, kind: Kind, word: msgspec.Struct) -> None:
+        """Have this word copied into the decisions log."""
+        self.do("INSERT INTO copies (kind, word) VALUES (?, ?)", kind, encode(word))
 
     def _commit(self) -> None:
         try:
@@ -389,15 +398,17 @@ class Outbox:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _do(self, sql: str, *values: object) -> int:
+    # ---- for whoever keeps a table beside these ---------------------------------------------------------------------
+
+    def do(self, sql: str, *values: object) -> int:
         with self._lock:
             return self._db.execute(sql, values).rowcount
 
-    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+    def one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock:
             row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
             return row
 
-    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    def all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()

@@ -105,7 +105,8 @@ def _tell(word: Tell) -> Happening:
 
 
 def _hush(word: Hush) -> Happening:
-    text = f"No page of its own: {_HUSHES[word.reason]}"
+    before = f"told before it was judged, by page {word.told_by}"
+    text = f"No page of its own: {before if word.told_by else _HUSHES[word.reason]}"
     return Happening(at=word.at, kind="hush", text=text, body=_fields(word), incident=word.incident)
 
 
