@@ -14,7 +14,6 @@ from ingest.errors import Undecodable
 from ingest.inventory import Device, Inventory
 from ingest.memory import Memory, Route
 from ingest.message import Message, decode_message
-from ingest.rates import UNLIMITED
 from ingest.readings import SECOND, Lateness, Observation, Reading
 from ingest.repeats import message_print, reading_print
 from ingest.sources import Source
@@ -47,7 +46,7 @@ def admit(record: LogRecord, memory: Memory, *, again: bool = False) -> Admissio
         detail = f"source {message.source} is not in sources.yaml, or its codec is not built"
         return _set_aside(Reason.NO_SOURCE, detail, message, payload, None)
     if again:
-        route = route._replace(limits=UNLIMITED)
+        route = route._replace(limits=None)
     if len(payload) > PAYLOAD_LIMIT:
         detail = f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read"
         return _set_aside(Reason.OVERSIZE, detail, message, payload, route.source)
@@ -133,6 +132,8 @@ class _Arrival:
         """Which of a device's observations come too fast: their refusals, None for those that go on."""
         key = (found.site, found.id)
         rates, limits = self.memory.rates, self.route.limits
+        if limits is None:
+            return [None] * len(items)
         why = rates.beyond(key, _behind(found, self.gateway), self.at, limits, stored=stored)
         if why is None:
             return [None] * len(items)
@@ -143,8 +144,9 @@ class _Arrival:
 
     def count(self, found: Device, number: int, *, stored: bool) -> None:
         """Count a device's readings that went on."""
-        key, gateway = (found.site, found.id), _behind(found, self.gateway)
-        self.memory.rates.count(key, gateway, number, self.route.limits, stored=stored)
+        if self.route.limits is not None:
+            gateway = _behind(found, self.gateway)
+            self.memory.rates.count((found.site, found.id), gateway, number, stored=stored)
 
 
 def _behind(found: Device, named: str) -> Key | None:
@@ -167,7 +169,8 @@ def _usual(item: Observation, message: Message, at: int, route: Route, memory: M
     stated, site = item.observed_at, item.site
     if stated is None or site is None or not -BOUND <= at - stated <= BOUND or not (item.values or item.states):
         return None
-    if route.observed or message.retain or message.backlog or item.historical:
+    limits = route.limits
+    if limits is None or message.retain or message.backlog or item.historical:
         return None
     key = (site, item.device)
     found = memory.inventory.devices.get(key)
@@ -184,8 +187,14 @@ def _usual(item: Observation, message: Message, at: int, route: Route, memory: M
     mark = reading_print(site, device, item)
     if prints.last.get(key) == mark or prints.known(mark):
         return None
-    if not memory.rates.take(key, gateway, at, route.limits):
+    rates = memory.rates
+    window = rates.devices
+    if at >= window.ends:
+        rates.begin_devices(at)
+    said = window.live.get(key, 0)
+    if said >= limits.device or (gateway is not None and not rates.take_gateway(gateway, at, limits)):
         return None
+    window.live[key] = said + 1
     prints.keep(mark)
     prints.last[key] = mark
     reading = Reading(

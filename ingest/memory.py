@@ -11,7 +11,7 @@ from ingest.codecs import CODECS
 from ingest.codecs.contract import CodecMemory, Decode
 from ingest.codecs.naming import Naming, parse_naming
 from ingest.inventory import Inventory, InventoryDelta
-from ingest.rates import UNLIMITED, Limits, Rates, limits_of
+from ingest.rates import Limits, Rates, limits_of
 from ingest.repeats import SIZE, Prints
 from ingest.sources import Clock, Source, Sources, allow_list
 from ingest.timing import Clocks, Key, WrongClock
@@ -24,7 +24,7 @@ class Route(NamedTuple):
     decode: Decode
     memory: CodecMemory
     observed: bool
-    limits: Limits
+    limits: Limits | None  #: None: nobody counts, as in a recording
     gateway: Naming | None  #: where the topic names the gateway
     enrols: Callable[[str, str], bool] | None  #: which unknown devices (site, id) register themselves
 
@@ -36,7 +36,7 @@ def _route(source: Source, memory: CodecMemory) -> Route:
         decode=CODECS[source.codec],
         memory=memory,
         observed=observed,
-        limits=UNLIMITED if observed else limits_of(source.rate_per_minute, source.gateway_rate_per_minute),
+        limits=None if observed else limits_of(source.rate_per_minute, source.gateway_rate_per_minute),
         gateway=parse_naming(source.gateway) if source.gateway else None,
         enrols=allow_list(source.enrol),
     )

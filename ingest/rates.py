@@ -34,13 +34,8 @@ class Limits(NamedTuple):
     gateway: int
 
 
-UNLIMITED = Limits(NO_LIMIT, NO_LIMIT)
-
-
 def limits_of(device_per_minute: int, gateway_per_minute: int) -> Limits:
     """The limits of a source that states these; 0 = none."""
-    if not device_per_minute and not gateway_per_minute:
-        return UNLIMITED
     share = MINUTE // DEVICE_WINDOW
     return Limits(-(-device_per_minute // share) if device_per_minute else NO_LIMIT, gateway_per_minute or NO_LIMIT)
 
@@ -69,32 +64,25 @@ class Rates(msgspec.Struct):
     hour: int = 0
     told: dict[Key, None] = {}  #: whose flood was told in this hour
 
-    def take(self, key: Key, gateway: Key | None, at: int, limits: Limits) -> bool:
-        """Count one live reading; False, and not counted, when it is beyond a limit."""
-        if limits is UNLIMITED:
-            return True
-        devices = self.devices
-        if at >= devices.ends:
-            self._begin_devices(at)
-        said = devices.live.get(key, 0)
-        if said >= limits.device:
+    def begin_devices(self, at: int) -> None:
+        """Forget what devices said in the window before."""
+        self.devices.begin(at, DEVICE_WINDOW)
+        self.excepted = {}
+
+    def take_gateway(self, gateway: Key, at: int, limits: Limits) -> bool:
+        """Count one live reading of a gateway; False, and not counted, when it is beyond the limit."""
+        if at >= self.gateways.ends:
+            self.gateways.begin(at, GATEWAY_WINDOW)
+        brought = self.gateways.live.get(gateway, 0)
+        if brought >= limits.gateway:
             return False
-        if gateway is not None:
-            if at >= self.gateways.ends:
-                self.gateways.begin(at, GATEWAY_WINDOW)
-            brought = self.gateways.live.get(gateway, 0)
-            if brought >= limits.gateway:
-                return False
-            self.gateways.live[gateway] = brought + 1
-        devices.live[key] = said + 1
+        self.gateways.live[gateway] = brought + 1
         return True
 
     def beyond(self, key: Key, gateway: Key | None, at: int, limits: Limits, *, stored: bool) -> str | None:
         """Which limit the device has reached, in words; None while it may go on."""
-        if limits is UNLIMITED:
-            return None
         if at >= self.devices.ends:
-            self._begin_devices(at)
+            self.begin_devices(at)
         times, what = (STORED, "stored readings") if stored else (1, "readings")
         if _counts(self.devices, stored).get(key, 0) >= limits.device * times:
             return f"device {key[1]} sent {limits.device * times} {what} within {DEVICE_WINDOW // SECOND} s"
@@ -106,10 +94,8 @@ class Rates(msgspec.Struct):
             return f"gateway {gateway[1]} brought {limits.gateway * times} {what} within {GATEWAY_WINDOW // SECOND} s"
         return None
 
-    def count(self, key: Key, gateway: Key | None, number: int, limits: Limits, *, stored: bool) -> None:
+    def count(self, key: Key, gateway: Key | None, number: int, *, stored: bool) -> None:
         """Count readings that went on; `beyond` has been asked at this time."""
-        if limits is UNLIMITED:
-            return
         said = _counts(self.devices, stored)
         said[key] = said.get(key, 0) + number
         if gateway is not None:
@@ -134,10 +120,6 @@ class Rates(msgspec.Struct):
             return False
         self.told[key] = None
         return True
-
-    def _begin_devices(self, at: int) -> None:
-        self.devices.begin(at, DEVICE_WINDOW)
-        self.excepted = {}
 
 
 def _counts(window: Window, stored: bool) -> dict[Key, int]:
