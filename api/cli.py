@@ -95,6 +95,7 @@ def build_parser() -> Parser:
     _running(commands)
     _looking(commands)
     _books(commands)
+    _panels(commands)
     add_people_commands(commands)
     return parser
 
@@ -212,6 +213,18 @@ in order. A readings file (CSV, Parquet, JSON lines) has the columns time, site,
         metavar="FILE",
         help="another rulebook: print what it would add, remove, tell earlier, later",
     )
+
+
+def _panels(commands: Group) -> None:
+    duty = commands.add(
+        "duty-check",
+        "ask whether somebody is at a fire panel (查岗)",
+        """Send a duty check to the transmitter of a fire panel (GB/T 26875.3) through the running roles, and say
+whether it went out. Somebody has to press the key there within the minutes; GET /api/v1/duty-checks shows who did.""",
+        _duty_check,
+    )
+    duty.add_argument("device", metavar="SITE/DEVICE", help="the transmitter, or any device behind it")
+    duty.add_argument("--minutes", type=_minutes, default=10, metavar="N", help="1 to 255 (default 10)")
 
 
 def _books(commands: Group) -> None:
@@ -404,6 +417,12 @@ def _quarantine_replay(arguments: argparse.Namespace) -> int:
     return quarantine_replay(_wanted(arguments), limit=arguments.limit)
 
 
+def _duty_check(arguments: argparse.Namespace) -> int:
+    from api.commands.duty import duty_check
+
+    return duty_check(arguments.device, arguments.minutes)
+
+
 def _wanted(arguments: argparse.Namespace) -> Wanted:
     from ingest.quarantine import Wanted
 
@@ -419,6 +438,12 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _minutes(text: str) -> int:
+    if _positive(text) > 255:
+        raise argparse.ArgumentTypeError(f"{text} minutes are too many; a duty check allows 1 to 255")
     return int(text)
 
 

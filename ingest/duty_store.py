@@ -15,6 +15,7 @@ from ingest.readings import from_datetime, to_datetime
 
 Connection = psycopg.Connection[TupleRow]
 
+CHANNEL = "emberwatch_acts"  #: notified by whoever asks: the relay listens
 COLUMNS = "id, site, device, address, minutes, author, at, state, changed_at"
 #: A repeat under the same key changes nothing and returns no row.
 ASK = f"""INSERT INTO duty_checks (id, shard, site, device, address, minutes, author, idempotency_key)

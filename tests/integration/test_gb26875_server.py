@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,15 +20,10 @@ from ingest.codecs.gb26875_frame import (
     FRAME_LIMIT,
     REQUEST,
     RESPONSE,
-    SEND,
-    Frame,
-    build,
-    read_frame,
     time_label,
 )
 from ingest.errors import LogFull, OperatorError
 from ingest.gb26875_server import Gb26875Server, Limits
-from ingest.gb26875_stream import Reassembler
 from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.journal import BEGINNING
 from ingest.journal_sqlite import SqliteJournal
@@ -37,19 +31,11 @@ from ingest.message import Message
 from ingest.sources import Source, Sources
 from tests.support.broker import wait_until
 from tests.support.memory_log import MemoryStream
+from tests.support.transmitter import CENTRE, SENT, UTD, Transmitter, frame
 
 pytestmark = pytest.mark.integration
 
-UTD = bytes.fromhex("790300000000")
-CENTRE = bytes.fromhex("385b01000000")
-SENT = bytes((5, 9, 9, 27, 7, 26))
 NOW = 1_785_114_545_000_000  # 2026-07-27 09:09:05 in Beijing
-FIRE = bytes((2, 1, 1, 1, 40, 1, 0, 1, 0, 3, 0)) + bytes(31) + SENT
-
-
-def frame(unit: bytes = FIRE, *, serial: int = 7, command: int = SEND, source: bytes = UTD, bad: bool = False) -> bytes:
-    raw = build(Frame(serial=serial, sent=SENT, source=source, destination=CENTRE, command=command, unit=unit))
-    return raw[:-3] + bytes((raw[-3] ^ 1,)) + raw[-2:] if bad else raw
 
 
 class Clock:
@@ -60,63 +46,6 @@ class Clock:
 
     def __call__(self) -> float:
         return time.monotonic() + self.ahead
-
-
-class Transmitter:
-    """The other end of a link."""
-
-    def __init__(self, port: int, *, udp: bool = False) -> None:
-        kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
-        self.sock = socket.socket(socket.AF_INET, kind)
-        self.sock.settimeout(10)
-        self.sock.connect(("127.0.0.1", port))
-        self._stream = Reassembler()
-        self._got: list[Frame] = []
-
-    def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
-
-    def next(self) -> Frame:
-        """The next frame from the server."""
-        while not self._got:
-            data = self.sock.recv(4096)
-            assert data, "the server closed the link"
-            self._got += [read_frame(raw, 0, len(raw)) for raw in self._stream.feed(data)]
-        return self._got.pop(0)
-
-    def answer(self) -> Frame:
-        """The next frame that is no command."""
-        while (found := self.next()).command == CONTROL:
-            pass
-        return found
-
-    def command(self) -> Frame:
-        """The next frame that is one."""
-        while (found := self.next()).command != CONTROL:
-            pass
-        return found
-
-    def hears_nothing(self, seconds: float = 0.4) -> bool:
-        """Whether neither a frame nor an end comes; commands are passed over."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            self.sock.settimeout(left)
-            try:
-                if self.next().command != CONTROL:
-                    return False
-            except TimeoutError:
-                break
-        self.sock.settimeout(10)
-        return True
-
-    def is_closed(self) -> bool:
-        """Whether the server ends the link within ten seconds."""
-        try:
-            while self.sock.recv(4096):
-                pass
-        except ConnectionResetError:
-            pass
-        return True
 
 
 class Served:
