@@ -9,6 +9,8 @@ import secrets
 import threading
 from collections.abc import Iterable
 
+from ingest.journal import Stream
+from ingest.message import Kind, decode_probe
 from ingest.sources import Clock, Source, Sources
 
 #: First levels of the topics of probes, `emberwatch check` included. No message of anybody's is taken in from there.
@@ -58,6 +60,12 @@ def probed_shards(sources: Sources) -> list[str]:
     return [
         shard for shard, clock in sources.shards().items() if clock is Clock.RECEIVED and _by_broker(sources.of(shard))
     ]
+
+
+def newest_probe(messages: Stream) -> int | None:
+    """When the newest probe of a log was sent (µs), None when it has none."""
+    record = messages.last(Kind.PROBE)
+    return decode_probe(record.value).sent_at if record else None
 
 
 def _by_broker(sources: Iterable[Source]) -> bool:

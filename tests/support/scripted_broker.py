@@ -21,12 +21,13 @@ def packet(first: int, body: bytes) -> bytes:
 
 class ScriptedBroker:
     """`accepts`: protocol levels let in (4, 5); others get `refusal`, or the connection closed when that is empty.
-    `grant`: the answer to every filter. `publishes`: packets sent after each SUBSCRIBE."""
+    `grant`: the answer to every filter but those of `grants`. `publishes`: packets sent after each SUBSCRIBE."""
 
     def __init__(self) -> None:
         self.accepts = {4, 5}
         self.refusal = b""
         self.grant = 1
+        self.grants: dict[str, int] = {}
         self.publishes: list[bytes] = []
         self.levels: list[int] = []  #: protocol level of every CONNECT
         self.acknowledged: list[int] = []
@@ -80,19 +81,21 @@ class ScriptedBroker:
             self.acknowledged.append(int.from_bytes(got.body[:2], "big"))
         if got.first == 0x82:
             self.subscribed += 1
-            count = _filters(got.body[3:] if v5 else got.body[2:])
-            return [packet(0x90, got.body[:2] + properties + bytes([self.grant]) * count), *self.publishes]
+            filters = _filters(got.body[3:] if v5 else got.body[2:])
+            codes = bytes(self.grants.get(filter_, self.grant) for filter_ in filters)
+            return [packet(0x90, got.body[:2] + properties + codes), *self.publishes]
         if got.first == 0xA2:
             return [packet(0xB0, got.body[:2] + (properties + b"\x11" if v5 else b""))]
         return [b"\xd0\0"] if got.first == 0xC0 else []
 
 
-def _filters(body: bytes) -> int:
-    count, at = 0, 0
+def _filters(body: bytes) -> list[str]:
+    found, at = [], 0
     while at < len(body):
-        at += 3 + int.from_bytes(body[at : at + 2], "big")
-        count += 1
-    return count
+        end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+        found.append(body[at + 2 : end].decode())
+        at = end + 1
+    return found
 
 
 def publish(topic: str, payload: bytes, packet_id: int, *, v5: bool) -> bytes:
