@@ -19,10 +19,12 @@ from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.app import create_app, end_streams
 from api.commands.books import read_books
+from api.liveness import Watch
 from api.push_log import PushLog
 from api.pushes import Pushes, make_pushes, push_shards
 from ingest.database import database_url
 from ingest.errors import ConfigError, OperatorError, Unavailable
+from ingest.loopback import newest_probe, probed_shards
 from ingest.role import open_journals, wall
 from ingest.settings import Settings, kept_secret, load_settings, secret_key, split_bind
 from ingest.sources_file import load_sources
@@ -35,8 +37,12 @@ def main() -> int:
         settings = load_settings()
         set_up_logging("api", settings.log_format)
         listener = bind(settings.http_bind)
-        with pushes_of(settings) as pushes, database_url(settings.database_url, settings.data) as url:
-            serve(application(settings, url, pushes), listener)
+        with (
+            pushes_of(settings) as pushes,
+            watch_of(settings) as watch,
+            database_url(settings.database_url, settings.data) as url,
+        ):
+            serve(application(settings, url, pushes, watch), listener)
     except (OperatorError, Unavailable) as error:
         for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
             print(problem, file=sys.stderr)
@@ -44,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def application(settings: Settings, url: str, pushes: Pushes) -> FastAPI:
+def application(settings: Settings, url: str, pushes: Pushes, watch: Watch) -> FastAPI:
     """The application of these settings; ConfigError with everything wrong in rulebook and teams."""
     return create_app(
         database_url=url,
@@ -56,6 +62,7 @@ def application(settings: Settings, url: str, pushes: Pushes) -> FastAPI:
         read_ledger=lambda: msgspec.to_builtins(read_books(settings, url)),
         public_url=settings.public_url,
         pushes=pushes,
+        watch=watch,
     )
 
 
@@ -70,6 +77,19 @@ def pushes_of(settings: Settings) -> Iterator[Pushes]:
             for shard, journal in journals.items()
         }
         yield make_pushes(sources, path.parent if path else Path(), logs)
+
+
+@contextlib.contextmanager
+def watch_of(settings: Settings) -> Iterator[Watch]:
+    """How our own probes come through, with the logs that say which of them came back."""
+    shards = probed_shards(load_sources(settings.file("sources"))) if settings.probe_seconds else []
+    with open_journals(settings, shards) as journals:
+        yield Watch(
+            shards=shards,
+            every=settings.probe_seconds,
+            since=wall(),
+            logged=lambda: {shard: newest_probe(journal.messages) for shard, journal in journals.items()},
+        )
 
 
 def bind(address: str) -> socket.socket:

@@ -22,6 +22,7 @@ from api.entrance import Entrance
 from api.failures import Failures
 from api.guard import Guard
 from api.live import Feed
+from api.liveness import Watch
 from api.people import Right
 from api.problems import MEDIA_TYPE, answer_problems
 from api.pushes import Pushes
@@ -31,6 +32,7 @@ from api.tokens import Token
 from ingest.database import connect, open_async_pool, pending
 from ingest.errors import OperatorError, Unavailable
 
+NO_PROBES = Watch()
 NO_PUSHES = Pushes({}, [])
 
 #: Rooms whose schema must be applied, in this order.
@@ -52,6 +54,7 @@ def create_app(
     read_ledger: Callable[[], dict[str, Any]],
     public_url: str = "",
     pushes: Pushes = NO_PUSHES,
+    watch: Watch = NO_PROBES,
 ) -> FastAPI:
     """The application. It starts without a database and says so until there is one."""
 
@@ -70,6 +73,7 @@ def create_app(
             read_ledger=read_ledger,
             not_migrated=lambda: not_migrated(database_url),
             pushes=pushes,
+            watch=watch,
             secure=public_url.startswith("https://"),
         )
         feed.start()

@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from api.auth import Doorkeeper
 from api.entrance import Entrance
 from api.live import Feed
+from api.liveness import Watch
 from api.pushes import Pushes
 from api.shapes import RuleShape, TeamShape
 
@@ -41,6 +42,7 @@ class Doors:
     read_ledger: Callable[[], dict[str, Any]]  #: blocking: called in a thread
     not_migrated: Callable[[], list[str]]  #: blocking, too: why the schema is not the one this program needs
     pushes: Pushes
+    watch: Watch  #: how our own probes come through
     secure: bool = False  #: browsers reach us by https alone: cookies say so
 
     @asynccontextmanager

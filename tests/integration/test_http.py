@@ -205,7 +205,7 @@ def test_ready_needs_migrations_and_readers_that_keep_up(api: Served, rows: Rows
     assert "writer" in detail and "recorder" in detail
     for reader in ("writer", "recorder"):
         rows.insert("cursors", reader=reader, shard="main")
-    assert api.client.get("/readyz").json() == {"ready": True, "reasons": []}
+    assert api.client.get("/readyz").json() == {"ready": True, "reasons": [], "probe": {}}
     rows.execute("UPDATE cursors SET changed_at = now() - interval '5 minutes' WHERE reader = 'recorder'")
     answer = api.client.get("/readyz")
     assert "recorder of shard main" in problem(answer, 503)

@@ -15,7 +15,8 @@ import uvicorn
 from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.__main__ import Server, bind
-from api.app import NO_PUSHES, create_app
+from api.app import NO_PROBES, NO_PUSHES, create_app
+from api.liveness import Watch
 from api.pushes import Pushes
 
 TOKEN = "the-token-of-the-tests"
@@ -41,6 +42,7 @@ def served(
     read_ledger: Callable[[], dict[str, Any]] = lambda: BOOKS,
     public_url: str = "",
     pushes: Pushes = NO_PUSHES,
+    watch: Watch = NO_PROBES,
 ) -> Iterator[Served]:
     """The API over this database until the context ends; then its thread is gone."""
     app = create_app(
@@ -53,6 +55,7 @@ def served(
         read_ledger=read_ledger,
         public_url=public_url,
         pushes=pushes,
+        watch=watch,
     )
     listener = bind("127.0.0.1:0")
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"))
