@@ -65,5 +65,9 @@ soak: venv ## havoc for longer, several seeds, as a table (SEEDS=5 MINUTES=5 FIR
 away: venv ## the database away for long, the log full meanwhile, fires told all the same (MINUTES=10 RATE=300)
 	$(BIN)/python -m tests.support.away
 
+.PHONY: fuzz
+fuzz: venv ## a million changed payloads for each family of codecs; ARGS="--codec tasmota --count 10000 --seed 2 --jobs 2"
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

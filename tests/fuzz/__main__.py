@@ -8,6 +8,7 @@ every payload saved so that `--again FILE` shows it once more.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import multiprocessing
 import subprocess
@@ -92,6 +93,9 @@ def _again(file: Path) -> int:
 
 def _guided(options: argparse.Namespace) -> int:
     """Each family in a child whose bytecode counts what it covers."""
+    if importlib.util.find_spec("atheris") is None:
+        print("atheris is not installed; run: pip install -e '.[fuzz]'", file=sys.stderr)
+        return 2
     codes = [
         subprocess.run(
             [sys.executable, "-m", "tests.fuzz.guided", family, str(options.count), str(options.seed)], check=False

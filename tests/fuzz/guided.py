@@ -50,7 +50,7 @@ class Guided:
         """The next input from one that led somewhere new."""
         random = Random(seed)
         if len(data) < 3 or random.random() < 0.2:
-            return atheris.Mutate(data, max_size)
+            return bytes(atheris.Mutate(data, max_size))
         payload = mutated(random, data[2:], self.trial.words)
         return data[:2] + self.trial.mended(payload)[: max_size - 2]
 

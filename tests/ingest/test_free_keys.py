@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingest.codecs.contract import CodecMemory
 from ingest.errors import Undecodable
 from ingest.sources import Source
-from tests.support.mangled import decoded, keeps_its_promises, mangled
+from tests.support.promises import keeps_its_promises, mangled, tell
 
 THINGSBOARD = [
     f"thingsboard/{name}.json"
@@ -79,16 +79,16 @@ def test_any_value_under_a_known_key_is_read_or_refused(body: dict[str, object])
 def test_without_a_configured_device_nobodys_telemetry_is_taken_for_somebodys() -> None:
     source = Source(filter="v1/devices/me/+", codec="thingsboard", shard="main")
     with pytest.raises(Undecodable, match="set device: in the source"):
-        decoded("thingsboard", "v1/devices/me/telemetry", b'{"temperature":20}', source=source)
+        tell("thingsboard", "v1/devices/me/telemetry", b'{"temperature":20}', source=source)
 
 
 def test_a_gateways_devices_are_its_keys_even_where_the_source_names_a_device() -> None:
     source = Source(filter="+/v1/#", codec="thingsboard", shard="main", device="topic:1")
-    found = decoded("thingsboard", "token/v1/gateway/attributes", b'{"A":{"battery":5}}', source=source)
+    found = tell("thingsboard", "token/v1/gateway/attributes", b'{"A":{"battery":5}}', source=source)
     assert [item.device for item in found.observations] == ["A"]
 
 
 def test_an_unknown_key_never_stands_in_an_error() -> None:
     with pytest.raises(Undecodable) as error:
-        decoded("thingsboard", "v2/t", b'{"door-code 4711":1,"smoke":[1]}')
+        tell("thingsboard", "v2/t", b'{"door-code 4711":1,"smoke":[1]}')
     assert "4711" not in str(error.value)

@@ -13,8 +13,8 @@ from ingest.codecs import homeassistant_memory
 from ingest.codecs.contract import CodecMemory
 from ingest.codecs.homeassistant_template import filtered, found, parse_template, rendered
 from ingest.errors import Undecodable
-from tests.support.codec_fuzz import affordable_each, mutated, survives, tell, trees
 from tests.support.data import sample
+from tests.support.promises import affordable_each, keeps_its_promises, mutated, tell, trees
 
 CONFIG = "homeassistant/binary_sensor/n/o/config"
 TOPICS = ["-", "", CONFIG, "homeassistant/device/d/config", "s", "homeassistant/status", "homeassistant/sensor//config"]
@@ -154,7 +154,7 @@ def test_no_bytes_break_it(data: st.DataObject) -> None:
     )
     topics = st.sampled_from([*TOPICS, "acme/shed03/state", "acme/shed03/lwt"])
     for topic, payload in data.draw(st.lists(st.tuples(topics, payloads), max_size=8)):
-        survives("homeassistant", topic, payload, memory)
+        keeps_its_promises("homeassistant", topic, payload, memory)
 
 
 def test_the_largest_payloads_take_their_time_in_bounds() -> None:

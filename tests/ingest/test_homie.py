@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ingest.codecs.contract import CodecMemory
 from ingest.codecs.homie_memory import DEVICE_LIMIT, PROPERTY_LIMIT
 from tests.support.data import sample
-from tests.support.mangled import decoded, keeps_its_promises, mangled
+from tests.support.promises import keeps_its_promises, mangled
+from tests.support.promises import tell as decoded
 
 SAMPLES = [
     f"homie_5/{name}"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ingest.codecs.contract import CodecMemory
 from ingest.codecs.shelly import PREFIX_LIMIT
-from tests.support.mangled import decoded, keeps_its_promises, mangled
+from tests.support.promises import keeps_its_promises, mangled, tell
 
 SAMPLES = [
     f"shelly_gen2/{name}"
@@ -38,8 +38,8 @@ def test_whatever_arrives_is_decoded_or_refused_in_one_line(told: list[tuple[str
 def test_a_flood_of_invented_prefixes_does_not_grow_the_memory() -> None:
     memory: CodecMemory = {}
     for number in range(PREFIX_LIMIT + 10):
-        decoded("shelly", f"p{number}/events/rpc", frame(f"shellyplussmoke-{number:012x}"), memory)
-    decoded("shelly", "x" * 300 + "/events/rpc", frame("shellyplussmoke-a0dd6cffee02"), memory)
+        tell("shelly", f"p{number}/events/rpc", frame(f"shellyplussmoke-{number:012x}"), memory)
+    tell("shelly", "x" * 300 + "/events/rpc", frame("shellyplussmoke-a0dd6cffee02"), memory)
     assert len(memory) == PREFIX_LIMIT
     assert "p9" not in memory
     assert memory["p10"] == ["shellyplussmoke-00000000000a", True]
@@ -48,19 +48,19 @@ def test_a_flood_of_invented_prefixes_does_not_grow_the_memory() -> None:
 def test_a_prefix_handed_on_to_another_device_speaks_for_that_one() -> None:
     memory: CodecMemory = {}
     for src in ("shellyplussmoke-a0dd6cffee02", "shellyplus1-08b61fd141e8"):
-        decoded("shelly", "shed/events/rpc", frame(src), memory)
-        (status,) = decoded("shelly", "shed/status/smoke:0", b'{"alarm":true}', memory).observations
+        tell("shelly", "shed/events/rpc", frame(src), memory)
+        (status,) = tell("shelly", "shed/status/smoke:0", b'{"alarm":true}', memory).observations
         assert status.device == src
-    (gone,) = decoded("shelly", "shed/online", b"false", memory).observations
+    (gone,) = tell("shelly", "shed/online", b"false", memory).observations
     assert gone.states == {"online": False}
 
 
 def test_a_missing_key_is_not_reported_as_no_smoke() -> None:
-    found = decoded("shelly", "x/events/rpc", frame("shellyplussmoke-a0dd6cffee02", **{"smoke:0": {"mute": True}}))
+    found = tell("shelly", "x/events/rpc", frame("shellyplussmoke-a0dd6cffee02", **{"smoke:0": {"mute": True}}))
     assert [item.states for item in found.observations] == [{"muted": True}]
 
 
 def test_one_of_two_heads_in_alarm_is_an_alarm() -> None:
     both = {"smoke:0": {"alarm": True}, "smoke:1": {"alarm": False}}
-    (item,) = decoded("shelly", "x/events/rpc", frame("shellyplussmoke-a0dd6cffee02", **both)).observations
+    (item,) = tell("shelly", "x/events/rpc", frame("shellyplussmoke-a0dd6cffee02", **both)).observations
     assert item.states == {"smoke_alarm": True}

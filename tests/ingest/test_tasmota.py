@@ -12,8 +12,8 @@ from ingest.codecs import tasmota, zigbee2mqtt_names
 from ingest.codecs.contract import CodecMemory
 from ingest.errors import Undecodable
 from ingest.sources import Source
-from tests.support.codec_fuzz import affordable_each, mutated, survives, tell, trees
 from tests.support.data import sample
+from tests.support.promises import affordable_each, keeps_its_promises, mutated, tell, trees
 
 TOPICS = [
     *("-", "", "tele/a/SENSOR", "tele/a/STATE", "tele/a/LWT", "stat/a/RESULT", "stat/a/STATUS8", "stat/a/FIRE", "/LWT"),
@@ -100,7 +100,7 @@ def test_no_bytes_break_it(data: st.DataObject) -> None:
         trees(KEYS, TEXTS).map(lambda tree: json.dumps(tree).encode()),
     )
     for topic, payload in data.draw(st.lists(st.tuples(st.sampled_from(TOPICS), payloads), max_size=5)):
-        survives("tasmota", topic, payload, memory, data.draw(st.sampled_from([MAPPED, None])))
+        keeps_its_promises("tasmota", topic, payload, memory, data.draw(st.sampled_from([MAPPED, None])))
 
 
 def test_the_largest_payloads_take_their_time_in_bounds() -> None:

@@ -12,8 +12,8 @@ from ingest.codecs import zigbee2mqtt_names
 from ingest.codecs.contract import CodecMemory
 from ingest.codecs.zigbee2mqtt_names import OF_ONE_BRIDGE
 from ingest.sources import Source
-from tests.support.codec_fuzz import affordable_each, mutated, survives, tell, trees
 from tests.support.data import sample
+from tests.support.promises import affordable_each, keeps_its_promises, mutated, tell, trees
 
 ALL = Source(filter="zigbee2mqtt/#", codec="zigbee2mqtt", site="s1")
 IEEE = "0x00158d0001d64498"
@@ -128,7 +128,7 @@ def test_no_bytes_break_it(data: st.DataObject) -> None:
         trees(KEYS, TEXTS).map(lambda t: json.dumps(t).encode()),
     )
     for topic, payload in data.draw(st.lists(st.tuples(st.sampled_from(TOPICS), payloads), max_size=5)):
-        survives("zigbee2mqtt", topic, payload, memory, data.draw(st.sampled_from([ALL, None])))
+        keeps_its_promises("zigbee2mqtt", topic, payload, memory, data.draw(st.sampled_from([ALL, None])))
 
 
 def test_the_largest_payloads_take_their_time_in_bounds() -> None:

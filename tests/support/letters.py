@@ -107,9 +107,7 @@ def _as_uplink(letter: Letter) -> Letter:
 def enveloped(frame: bytes) -> bytes:
     """An uplink of ChirpStack 4 with this frame in it."""
     info = {"devEui": "24e1245240000001", "deviceName": "head"}
-    return msgspec.json.encode(
-        {"time": "2026-05-01T00:00:00Z", "deviceInfo": info, "fCnt": 7, "fPort": 85, "data": frame}
-    )
+    return msgspec.json.encode({"time": "2026-05-01T00:00:00Z", "deviceInfo": info, "fCnt": 7, "data": frame})
 
 
 def _lines(file: Path) -> list[str]:

@@ -211,8 +211,10 @@ def _repeated(random: Random, tree: Any, key: Any, words: Words) -> None:
         tree[key] = [value] * room
 
 
-_MEMBERS = (_odd_value, _odd_value, _value_of_another, _nudged, _nudged, _nudged, _removed, _renamed, _added)
-_MEMBERS += (_value_of_another, _nested, _repeated)
+_MEMBERS = (
+    *(_odd_value, _odd_value, _value_of_another, _value_of_another, _nudged, _nudged, _nudged),
+    *(_removed, _renamed, _added, _nested, _repeated),
+)
 
 
 def _bytes_changed(random: Random, raw: bytes) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from functools import partial
 from random import Random
 
 import msgspec
@@ -15,6 +17,7 @@ from ingest.message import Message
 from ingest.readings import QUANTITIES, STATES, finite
 from ingest.sources import Source
 from tests.support.data import sample
+from tests.support.hostile import affordable
 from tests.support.mutation import Words
 from tests.support.mutation import mutated as changed
 
@@ -83,6 +86,16 @@ def check_memory(memory: CodecMemory) -> bytes:
     encoded = msgspec.msgpack.encode(memory)
     assert msgspec.msgpack.decode(encoded) == memory, "the memory is another one after a checkpoint"
     return encoded
+
+
+def affordable_each(codec: str, messages: list[tuple[str, bytes]], memory: CodecMemory | None = None) -> bool:
+    """Whether none of these messages costs too much, each from this memory or an empty one."""
+
+    def decode(topic: str, payload: bytes) -> None:
+        with contextlib.suppress(Undecodable):
+            tell(codec, topic, payload, memory)
+
+    return all(affordable(partial(decode, topic, payload)) for topic, payload in messages)
 
 
 @st.composite
