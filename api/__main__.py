@@ -24,6 +24,7 @@ from api.push_log import PushLog
 from api.pushes import Pushes, make_pushes, push_shards
 from ingest.database import database_url
 from ingest.errors import ConfigError, OperatorError, Unavailable
+from ingest.gb26875_server import server_source
 from ingest.loopback import newest_probe, probed_shards
 from ingest.role import open_journals, wall
 from ingest.settings import Settings, kept_secret, load_settings, secret_key, split_bind
@@ -63,7 +64,16 @@ def application(settings: Settings, url: str, pushes: Pushes, watch: Watch) -> F
         public_url=settings.public_url,
         pushes=pushes,
         watch=watch,
+        panel_shard=panel_shard(settings),
+        data=settings.data,
+        sources=[source.filter for source in load_sources(settings.file("sources")).sources],
     )
+
+
+def panel_shard(settings: Settings) -> str:
+    """The shard whose log the receiver takes duty checks of fire panels from; "" when it listens to none."""
+    sources = load_sources(settings.file("sources"))
+    return server_source(sources).shard if settings.gb26875_bind else ""
 
 
 @contextlib.contextmanager
@@ -95,7 +105,9 @@ def watch_of(settings: Settings) -> Iterator[Watch]:
 def bind(address: str) -> socket.socket:
     """A listening socket; OperatorError when the address is taken or not ours."""
     host, port = split_bind(address)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only where it is told that this is TCP: else answers take 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

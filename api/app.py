@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,11 @@ from alerts.teams import Teams
 from api import people_store
 from api.access import needs
 from api.auth import COOKIE, OPEN_PATHS, Doorkeeper
+from api.brokers_desk import Desk
+from api.brokers_refusals import Refusals, Refused
+from api.brokers_snapshot import DEVICES, TOKENS, MachineTokens
+from api.brokers_store import keep_refusals
+from api.brokers_upkeep import Upkeep
 from api.directory import Directory
 from api.doors import Doors
 from api.entrance import Entrance
@@ -26,7 +32,7 @@ from api.liveness import Watch
 from api.people import Right
 from api.problems import MEDIA_TYPE, answer_problems
 from api.pushes import Pushes
-from api.routes import acts, books, events, health, incidents, inventory, pages, push, readings
+from api.routes import acts, books, broker, duty, events, health, incidents, inventory, pages, push, readings
 from api.shapes import ProblemShape, RuleShape, TeamShape
 from api.tokens import Token
 from ingest.database import connect, open_async_pool, pending
@@ -55,8 +61,14 @@ def create_app(
     public_url: str = "",
     pushes: Pushes = NO_PUSHES,
     watch: Watch = NO_PROBES,
+    panel_shard: str = "",
+    data: Path,
+    sources: Sequence[str] = (),
 ) -> FastAPI:
-    """The application. It starts without a database and says so until there is one."""
+    """The application. It starts without a database and says so until there is one.
+
+    `data`: the folder for what it keeps beside the database; `sources`: the filters our own roles may subscribe to.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,20 +86,30 @@ def create_app(
             not_migrated=lambda: not_migrated(database_url),
             pushes=pushes,
             watch=watch,
+            panel_shard=panel_shard,
+            desk=desk,
             secure=public_url.startswith("https://"),
         )
         feed.start()
         directory.start()
         pushes.start()
+        upkeep.start()
         yield
+        await upkeep.stop()
         await pushes.stop()
         await directory.stop()
         await feed.stop()
         await pool.close()
 
     doorkeeper = Doorkeeper(token=token, key=key)
-    directory = _directory(lambda: doors_of(app))
+    directory = _directory(lambda: doors_of(app), MachineTokens(data / TOKENS))
     entrance = Entrance(doorkeeper=doorkeeper, directory=directory, failures=Failures())
+    refusals = Refusals()
+    desk = Desk(
+        is_ours=lambda password: entrance.knows(password, Right.BROKER, now()),
+        sources=sources,
+        note=lambda user, what, topic, reason: refusals.note(user, what, topic, reason, now()),
+    )
     app = FastAPI(
         title="Emberwatch",
         version=version("emberwatch"),
@@ -97,31 +119,54 @@ def create_app(
         lifespan=lifespan,
         responses=_PROBLEMS,
     )
+    upkeep = _upkeep(lambda: doors_of(app), desk, refusals, database_url, data / DEVICES)
     for module in (inventory, readings, incidents, books, events):
         app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(needs(Right.READ))])
     app.include_router(acts.router, prefix="/api/v1")  # each of its routes says what it needs
+    app.include_router(broker.router, prefix="/api/v1")
+    app.include_router(duty.router, prefix="/api/v1")
     app.include_router(push.router, prefix="/api/v1")  # its senders prove themselves in ways of their own
     push.make_labels(pushes.names)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.router.routes[:0] = [broker.ANSWER_BROKER, push.ANSWER_PUSH]
     answer_problems(app)
     app.add_middleware(Guard, entrance=entrance, now=now, public_url=public_url)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
 
-def _directory(doors: Callable[[], Doors]) -> Directory:
-    """The tokens in the database that the application has while it runs."""
+def _directory(doors: Callable[[], Doors], kept: MachineTokens) -> Directory:
+    """The tokens in the database that the application has while it runs; until they are read, the machines'."""
 
     async def load() -> dict[str, Token]:
         async with doors().transaction() as connection:
-            return await people_store.live_tokens(connection)
+            tokens = await people_store.live_tokens(connection)
+        kept.write(tokens)
+        return tokens
 
     async def note_use(used: Mapping[str, int]) -> None:
         async with doors().transaction() as connection:
             await people_store.note_use(connection, used)
 
-    return Directory(load=load, note_use=note_use)
+    return Directory(load=load, note_use=note_use, known=kept.read())
+
+
+def _upkeep(doors: Callable[[], Doors], desk: Desk, refusals: Refusals, url: str, file: Path) -> Upkeep:
+    """What keeps `desk` up to date."""
+
+    async def keep(rows: Sequence[Refused]) -> None:
+        async with doors().transaction() as connection:
+            await keep_refusals(connection, rows)
+
+    return Upkeep(
+        desk=desk,
+        refusals=refusals,
+        file=file,
+        connect=lambda: connect(url, name="api brokers"),
+        keep_refusals=keep,
+        now=lambda: doors().now(),
+    )
 
 
 def doors_of(app: FastAPI) -> Doors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 
@@ -45,9 +46,21 @@ class Doorkeeper:
 
 
 def bearer(authorization: str) -> str | None:
-    """The token of an Authorization header, None when it is of another scheme."""
+    """The token of an Authorization header, None when it has none.
+
+    Bearer, or the password of Basic: some brokers can send nothing but what stands in a URL.
+    """
     scheme, _, given = authorization.partition(" ")
-    return given.strip() if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer":
+        return given.strip()
+    return _password(given.strip()) if scheme.lower() == "basic" else None
+
+
+def _password(given: str) -> str | None:
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2] or None
+    except ValueError:
+        return None
 
 
 def _cookie(header: str) -> str:

@@ -34,9 +34,10 @@ class Directory:
         *,
         load: Callable[[], Awaitable[dict[str, Token]]],
         note_use: Callable[[Mapping[str, int]], Awaitable[None]],
+        known: Mapping[str, Token] | None = None,
     ) -> None:
         self._load, self._note_use = load, note_use
-        self._known: dict[str, Token] = {}
+        self._known = dict(known or {})  # those of machines, kept by the run before
         self._used: dict[str, int] = {}
         self._trouble: str | None = "tokens were not read yet"
         self._begun = -1.0  # monotonic time of the newest attempt to read them

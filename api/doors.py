@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
 from api.auth import Doorkeeper
+from api.brokers_desk import Desk
 from api.entrance import Entrance
 from api.live import Feed
 from api.liveness import Watch
@@ -43,6 +44,8 @@ class Doors:
     not_migrated: Callable[[], list[str]]  #: blocking, too: why the schema is not the one this program needs
     pushes: Pushes
     watch: Watch  #: how our own probes come through
+    desk: Desk  #: answers brokers
+    panel_shard: str = ""  #: whose log takes duty checks of fire panels; "": none report to us
     secure: bool = False  #: browsers reach us by https alone: cookies say so
 
     @asynccontextmanager

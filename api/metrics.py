@@ -18,6 +18,14 @@ ACTS = Counter("emberwatch_api_acts_total", "Human acts taken in", ["kind"])
 REFUSED = Counter("emberwatch_api_refused_total", "Requests whose sender was not let in", ["reason"])
 FORBIDDEN = Counter("emberwatch_api_forbidden_total", "Requests of known callers that lack the right or the centre")
 PUSHES = Counter("emberwatch_api_pushes_total", "Pushes of platforms, by what became of them", ["source", "outcome"])
+BROKER_ALLOWED = Counter("emberwatch_api_broker_allowed_total", "Questions of brokers answered with yes", ["what"])
+BROKER_REFUSED = Counter(
+    "emberwatch_api_broker_refused_total", "Questions of brokers answered with no", ["what", "reason"]
+)
+BROKER_DEVICES = Gauge("emberwatch_api_broker_devices", "Devices that brokers can be answered about")
+BROKER_FORGOTTEN = Counter(
+    "emberwatch_api_broker_refusals_forgotten_total", "Folded refusals that were too many to be kept for the list"
+)
 WATCHERS = Gauge("emberwatch_api_event_watchers", "Event streams open now")
 EVENTS = Counter("emberwatch_api_events_total", "Events read for the event streams")
 LAGGARDS = Counter("emberwatch_api_event_laggards_total", "Event streams closed because they read too slowly")

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from alerts.alert import AlertState, SignalClass
 from alerts.incident import IncidentState
+from api.brokers_desk import Reason, What
 from ingest.inventory import DeviceClass
 from ingest.readings import QUANTITIES, STATES
 
@@ -102,6 +103,14 @@ class QuarantineListing(Listing):
 
     shard: Name | None = None
     reason: Name | None = None
+
+
+class RefusalListing(Listing):
+    """Which refusals of a broker's clients."""
+
+    user: Name | None = None
+    what: What | None = None
+    reason: Reason | None = None
 
 
 class Resolution(StrEnum):

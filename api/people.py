@@ -1,7 +1,7 @@
 """Who may do what: people by their role, programs by the scopes of their token. Pure.
 
-A right is one word: `read`, `act`, `dispatch`, `hook`, `admin`, or `push:` with the source it may push for. `admin`
-includes all others. A token of a person has what both its scopes and the person's role allow.
+A right is one word: `read`, `act`, `dispatch`, `hook`, `broker`, `admin`, or `push:` with the source it may push
+for. `admin` includes all others. A token of a person has what both its scopes and the person's role allow.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Right(StrEnum):
     ACT = "act"  #: acknowledge, comment, close, reset …
     DISPATCH = "dispatch"  #: send teams, call in others
     HOOK = "hook"  #: ask for a broker whether a device may connect, publish, subscribe
+    BROKER = "broker"  #: connect to a broker as one of our own roles
     ADMIN = "admin"  #: all of it
 
 
@@ -45,6 +46,7 @@ _SCOPE_RIGHTS: dict[str, frozenset[str]] = {
     "read": frozenset({Right.READ}),
     "act": frozenset({Right.ACT, Right.DISPATCH}),
     "hook": frozenset({Right.HOOK}),
+    "broker": frozenset({Right.BROKER}),
     "admin": frozenset({Right.ADMIN}),
 }
 SCOPES = (*_SCOPE_RIGHTS, f"{PUSH}SOURCE")  #: as a person writes them

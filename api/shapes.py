@@ -261,6 +261,19 @@ class QuarantineShape(BaseModel):
     payload_text: str | None = Field(description="null where the payload is not UTF-8 text")
 
 
+class RefusalShape(BaseModel):
+    """What a client of the broker was refused, so many times. `topic` is "" for a connection."""
+
+    id: int
+    user: str
+    what: str
+    topic: str
+    reason: str
+    count: int
+    first_at: Time
+    last_at: Time
+
+
 class ProblemShape(BaseModel):
     """An error after RFC 9457."""
 

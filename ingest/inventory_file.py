@@ -14,9 +14,10 @@ import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
+from ingest.credentials import NONE, checked_credential
 from ingest.errors import ConfigError, OperatorError
 from ingest.inventory import Area, Centre, Device, DeviceClass, InventoryDelta, Site
-from ingest.inventory_store import load_inventory, queue_changes, upsert_inventory
+from ingest.inventory_store import load_inventory, lock_inventory, queue_changes, upsert_inventory
 from ingest.permissions import attribute_problems
 from ingest.quarantine import request_for_devices
 
@@ -76,6 +77,13 @@ class _Row:
         except ValueError:
             self.wrong(f"{f'unknown class {text!r}' if text else 'class is empty'}; give one of {_CLASSES}")
             return DeviceClass.SMOKE_HEAT_HEAD
+
+    def credential(self) -> str:
+        try:
+            return checked_credential(self["credential"])
+        except ValueError as error:
+            self.wrong(str(error))
+            return NONE
 
     def empty(self, *columns: str) -> None:
         for column in columns:
@@ -271,7 +279,7 @@ def _devices(by_kind: dict[str, list[_Row]], known: InventoryDelta) -> list[Devi
             gateway=gateway,
             device_class=row.device_class(),
             expected_interval_s=row.number("expected_interval_s", 1, 31_622_400),
-            credential=row["credential"],
+            credential=row.credential(),
             lat=row.number("lat", -90, 90),
             lon=row.number("lon", -180, 180),
             attributes=row.attributes(),
@@ -337,7 +345,7 @@ def import_inventory(connection: Connection, delta: InventoryDelta) -> Inventory
     Rows that the delta does not name stay as they are.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (0x696E7672,))  # one import at a time
+        lock_inventory(connection)
         fresh = difference(delta, export_inventory(connection))
         upsert_inventory(connection, fresh)
         queue_changes(connection, fresh)

@@ -16,7 +16,7 @@ Connection = psycopg.Connection[TupleRow]
 
 #: Columns and their types, in the order of the rows below.
 _PLACE = {"id": "text", "name": "text", "parent": "text", "lat": "float8", "lon": "float8", "attributes": "jsonb"}
-_DEVICE = {
+DEVICE_COLUMNS = {
     "site": "text",
     "id": "text",
     "name": "text",
@@ -32,11 +32,16 @@ _DEVICE = {
 CHUNK = 5_000  #: devices in one change, so that no record of the log grows too large
 
 
+def lock_inventory(connection: Connection) -> None:
+    """One change of the inventory at a time, until the caller's transaction ends; so changes commit in order."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (0x696E7672,))
+
+
 def upsert_inventory(connection: Connection, delta: InventoryDelta) -> None:
     """Put these rows in place of what was there; rows that are the same already are not touched."""
     for table, places in (("areas", delta.areas), ("centres", delta.centres), ("sites", delta.sites)):
         _upsert(connection, table, _PLACE, ("id",), [_place_row(place) for place in places])
-    _upsert(connection, "devices", _DEVICE, ("site", "id"), [_device_row(device) for device in delta.devices])
+    _upsert(connection, "devices", DEVICE_COLUMNS, ("site", "id"), [_device_row(device) for device in delta.devices])
 
 
 def _upsert(
@@ -85,7 +90,7 @@ def load_inventory(connection: Connection) -> InventoryDelta:
         areas=msgspec.convert(_rows(connection, "areas", _PLACE), list[Area]),
         centres=msgspec.convert(_rows(connection, "centres", _PLACE), list[Centre]),
         sites=msgspec.convert(_rows(connection, "sites", _PLACE), list[Site]),
-        devices=msgspec.convert(_rows(connection, "devices", _DEVICE), list[Device]),
+        devices=msgspec.convert(_rows(connection, "devices", DEVICE_COLUMNS), list[Device]),
     )
 
 

@@ -27,6 +27,10 @@ def problems(tmp_path: Path, *lines: str) -> list[str]:
     return [problem.removeprefix(str(tmp_path / "inventory.csv")) for problem in caught.value.problems]
 
 
+def hashed(digest: bytes) -> str:
+    return f"sha256:{digest.hex()}"
+
+
 def test_a_file_says_areas_centres_sites_and_devices(tmp_path: Path) -> None:
     delta = parse(
         tmp_path,
@@ -35,7 +39,7 @@ def test_a_file_says_areas_centres_sites_and_devices(tmp_path: Path) -> None:
         "centre,c1,yuhua,智慧消防服务中心,,,,,,",
         'site,s1,yuhua.daishan,"1号车棚, 北",,31.95,118.7,,,"{""floor"": 1}"',
         "device,g1,s1,,gateway,,,,,",
-        "device,d1,g1,,smoke_head,,,60,key,",
+        "device,d1,g1,,smoke_head,,,60,cert,",
         "",
     )
     assert delta.areas[1] == Area(id="yuhua.daishan", name="岱山", parent="yuhua")
@@ -51,7 +55,7 @@ def test_a_file_says_areas_centres_sites_and_devices(tmp_path: Path) -> None:
             gateway="g1",
             device_class=DeviceClass.SMOKE_HEAD,
             expected_interval_s=60,
-            credential="key",
+            credential="cert",
         ),
     ]
 
@@ -111,6 +115,14 @@ def test_parents_may_be_known_from_before(tmp_path: Path) -> None:
         (["area,a,b,,,,,,,", "area,b,a,,,,,,,"], ":2: areas are parents of each other: a → b → a"),
         (["area,a,a,,,,,,,"], ":2: areas are parents of each other: a → a"),
         (["device,d,e,,siren,,,,,", "device,e,d,,siren,,,,,"], ":2: device 'd' is behind itself"),
+        *(
+            (
+                ["site,s,,,,,,,,", f"device,d,s,,siren,,,,{text},"],
+                ":3: credential is neither empty, nor cert, nor sha256:",
+            )
+            for text in ("hunter2", "CERT", "sha256:", "sha256:" + "g" * 64, "sha256:" + "0" * 63, "sha1:" + "0" * 40)
+        ),
+        (["site,s,,,,,,,cert,"], ":2: a site has no credential"),
         (['site,s,,"un"closed,,,,,,'], ":2: not CSV"),
     ],
 )
@@ -122,6 +134,15 @@ def test_each_mistake_is_one_line(tmp_path: Path, lines: list[str], wanted: str)
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert len(problems(tmp_path, "shed,x,,,,,,,,", "site,s,nowhere,,,95,,,,", "device,d,s,,toaster,,,,,")) == 4
+
+
+def test_a_credential_that_is_none_is_never_repeated_in_the_message(tmp_path: Path) -> None:
+    assert "hunter2" not in problems(tmp_path, "site,s,,,,,,,,", "device,d,s,,siren,,,,hunter2,")[0]
+
+
+def test_the_hash_of_a_secret_may_be_written_in_capitals(tmp_path: Path) -> None:
+    delta = parse(tmp_path, "site,s,,,,,,,,", f"device,d,s,,siren,,,,SHA256:{'0A' * 32},")
+    assert delta.devices[0].credential == "sha256:" + "0a" * 32
 
 
 def test_line_numbers_count_lines_inside_quoted_cells(tmp_path: Path) -> None:
@@ -173,13 +194,17 @@ _numbers = st.one_of(st.none(), st.floats(-90, 90))
 _ids = st.lists(st.text("abc-é.", min_size=1, max_size=4), unique=True, min_size=1, max_size=5)
 
 
-@given(_ids, _ids, _text, _numbers, st.dictionaries(_text, st.one_of(st.none(), st.integers(), _text)))
+_credentials = st.one_of(st.sampled_from(["", "cert"]), st.binary(min_size=32, max_size=32).map(hashed))
+
+
+@given(_ids, _ids, _text, _numbers, _credentials, st.dictionaries(_text, st.one_of(st.none(), st.integers(), _text)))
 def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     sites: list[str],
     devices: list[str],
     name: str,
     number: float | None,
+    credential: str,
     attributes: dict[str, object],
 ) -> None:
     delta = InventoryDelta(
@@ -187,7 +212,7 @@ def test_what_is_written_is_read_back(
         centres=[Centre(id="c", parent="top", lat=number, lon=number)],
         sites=[Site(id=f"s{site}", parent="low", name=name, lat=number) for site in sites],
         devices=[
-            Device(id=f"d{device}", site=f"s{sites[0]}", name=name, credential=name, attributes=attributes)
+            Device(id=f"d{device}", site=f"s{sites[0]}", name=name, credential=credential, attributes=attributes)
             for device in devices
         ],
     )

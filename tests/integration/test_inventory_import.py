@@ -22,7 +22,7 @@ TOWN = InventoryDelta(
     centres=[Centre(id="c", parent="a", lat=31.5, lon=118.25)],
     sites=[Site(id="s1", parent="a.b"), Site(id="s2", parent="a.b")],
     devices=[
-        Device(id="d1", site="s1", gateway="g", expected_interval_s=60.0, credential="k"),
+        Device(id="d1", site="s1", gateway="g", expected_interval_s=60.0, credential="cert"),
         Device(id="d1", site="s2", device_class=DeviceClass.SIREN),
         Device(id="g", site="s1", device_class=DeviceClass.GATEWAY),
     ],

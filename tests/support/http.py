@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
@@ -43,20 +46,34 @@ def served(
     public_url: str = "",
     pushes: Pushes = NO_PUSHES,
     watch: Watch = NO_PROBES,
+    panel_shard: str = "",
+    data: Path | None = None,
+    sources: Sequence[str] = (),
 ) -> Iterator[Served]:
-    """The API over this database until the context ends; then its thread is gone."""
-    app = create_app(
-        database_url=database_url,
-        token=TOKEN,
-        key=b"a key that signs",
-        now=now,
-        teams=load_teams(None),
-        rulebook=load_rulebook(None),
-        read_ledger=read_ledger,
-        public_url=public_url,
-        pushes=pushes,
-        watch=watch,
-    )
+    """The API over this database until the context ends; then its thread is gone. `data`: its folder, if one is to
+    be kept."""
+    with TemporaryDirectory(prefix="emberwatch-api-") as folder:
+        app = create_app(
+            database_url=database_url,
+            token=TOKEN,
+            key=b"a key that signs",
+            now=now,
+            teams=load_teams(None),
+            rulebook=load_rulebook(None),
+            read_ledger=read_ledger,
+            public_url=public_url,
+            pushes=pushes,
+            watch=watch,
+            panel_shard=panel_shard,
+            data=data or Path(folder),
+            sources=sources,
+        )
+        with _serving(app) as running:
+            yield running
+
+
+@contextmanager
+def _serving(app: FastAPI) -> Iterator[Served]:
     listener = bind("127.0.0.1:0")
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
