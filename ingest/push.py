@@ -4,10 +4,13 @@ What each platform offers:
 - OneNET, classic and Studio: the signature base64(md5(token + nonce + msg)) in the body; before the first push a GET
   with msg, nonce and signature in the query, to be answered with msg. The signature covers what is decoded.
 - Huawei IoTDA: the headers timestamp, nonce and signature = sha256 of token, timestamp and nonce, sorted and joined.
-  It does not cover the body, so let the platform push over HTTPS only; an old timestamp is refused.
+  It does not cover the body, so let the platform push over HTTPS only; an old timestamp is refused. What is not
+  answered with 200 within 15 s it drops; after ten failures in a row it keeps a day of messages and comes again.
 - oneM2M and CTWing sign nothing: there the secret is a token in the address the platform was given (?token=…) or in
   the header Authorization: Bearer. Every other codec is asked for the same. oneM2M wants its verification request
-  (vrq) and every notification answered with a response status code.
+  (vrq) and every notification answered with a response status code. CTWing shows a client certificate where a proxy
+  in front of us asks for one; it sends three times more what was not answered with 200, and after some failures in
+  a row it pauses for a minute, whose messages are lost.
 """
 
 from __future__ import annotations
