@@ -77,6 +77,9 @@ class Judge:
         admission = admit(record, self.memory)
         self.engine.admitted(admission, offset=record.offset, at=record.at)
         self.counts[admission.outcome] += 1
+        if admission.flood:
+            new_id = derived_id("notice", self.shard, "flood", record.offset)
+            self._notices.append(Notice(id=new_id, at=record.at, text=admission.flood))
 
     def _set_aside(self, record: Record, error: str, *, deadly: bool = False) -> EngineError:
         if record.kind == MESSAGE:

@@ -21,7 +21,7 @@ class ShardFigures(msgspec.Struct, frozen=True, kw_only=True):
     writer: dict[str, int] = {}  #: the writer's own books at its cursor
     batches: dict[str, int] = {}  #: the same, summed over its commits
     batched: int = 0  #: how many commits those are
-    quarantine: int = 0  #: rows
+    quarantine: int = 0  #: rows, what floods only counted, and what retention dropped
     opened: int = 0  #: alerts with a transition to firing
     told: dict[str, int] = {}  #: alerts that have fired, by what was told
     pages: int = 0
@@ -53,6 +53,7 @@ stated AS (
 SELECT (SELECT count(*) FROM batches WHERE shard = %(shard)s) AS batched,
     (SELECT count(*) FROM quarantine WHERE shard = %(shard)s
         AND {STILL_ASIDE})
+        + COALESCE((SELECT sum(folded)::bigint FROM quarantine_floods WHERE shard = %(shard)s), 0)
         + COALESCE((SELECT dropped FROM quarantine_dropped WHERE shard = %(shard)s), 0) AS quarantine,
     (SELECT count(DISTINCT alert) FROM transitions WHERE shard = %(shard)s AND after = 'firing') AS opened,
     (SELECT count(*) FROM stated) AS pages,

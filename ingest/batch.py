@@ -22,6 +22,7 @@ from ingest.message import MESSAGE, DutyOutcome, EngineError, Kind, decode_probe
 from ingest.quarantine import Aside
 from ingest.readings import Reading
 from ingest.redrive import Again, judge_again
+from ingest.skews import SkewNews
 from ingest.sources_file import parse_sources
 from ingest.store import Change, DeviceKey
 
@@ -104,6 +105,9 @@ class Batch:
         self.redriven: list[Again] = []
         self.duties: list[DutyOutcome] = []
         self.probe = 0  # when the newest of our own probes was sent, µs
+        self.skews: SkewNews | None = None  # which device clocks went wrong or right
+        self.limited = 0  # readings that came too fast
+        self.floods: list[str] = []  # what is to be told of them
         self.requests: list[tuple[int, Request]] = []  # what codecs want published, and when they wanted it
 
     def take(self, records: Sequence[Record], memory: Memory, states: States) -> None:
@@ -120,6 +124,9 @@ class Batch:
                 self.counts[Outcome.QUARANTINED] += 1
                 self.asides.append(Aside(record, Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}"))
                 continue
+            if admission.limited:
+                self.limited += admission.limited
+                self.floods += [admission.flood] if admission.flood else []
             if admission.requests:
                 self.requests += [(record.at, request) for request in admission.requests]
             if admission.outcome is not _STORED:
@@ -229,6 +236,8 @@ def write_batch(
         writing.keys.update(_copy(connection, batch.items, known, number))
     quarantine.put_aside(connection, shard=shard, batch=number, asides=[*batch.asides, *writing.refused])
     quarantine.settle(connection, shard=shard, redriven=batch.redriven, refused=writing.refused)
+    if batch.skews is not None:
+        store.save_skews(connection, shard=shard, at=batch.last_at, news=batch.skews)
     for error in batch.errors:
         _set_aside_later(connection, shard, number, error, reported, writing.counts)
     if number:

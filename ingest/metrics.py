@@ -50,6 +50,14 @@ PROBE_ROUND_TRIP = Histogram(
 STRAYS = Counter(
     "emberwatch_ingest_probe_strays_total", "What came on the topics of our probes and was no probe of ours", ["shard"]
 )
+OLD_SESSIONS = Gauge(
+    "emberwatch_ingest_old_sessions",
+    "Sessions at the broker whose backlog is being taken in beside the news",
+    ["shard"],
+)
+DOUBLES = Counter(
+    "emberwatch_ingest_doubles_total", "Messages of old sessions that the new ones had brought already", ["shard"]
+)
 
 
 class ReceiverMetrics:
@@ -65,6 +73,8 @@ class ReceiverMetrics:
         self._probe_logged = PROBE_LOGGED.labels(shard)
         self._probe_round_trip = PROBE_ROUND_TRIP.labels(shard)
         self._strays = STRAYS.labels(shard)
+        self._doubles = DOUBLES.labels(shard)
+        self._old_sessions = OLD_SESSIONS.labels(shard)
         self._listening = LISTENING.labels(shard)
         self._connections = {
             name: (
@@ -101,6 +111,13 @@ class ReceiverMetrics:
     def listening(self, yes: bool) -> None:
         self._listening.set(yes)
 
+    def doubled(self, count: int) -> None:
+        """So many messages were on disk already, by another session, and are acknowledged."""
+        self._doubles.inc(count)
+
+    def old_sessions(self, count: int) -> None:
+        self._old_sessions.set(count)
+
     def connection(self, name: str, *, connected: bool, unacknowledged: int, lost: int, refused: int) -> None:
         """How a connection stands; `lost` counts from its start."""
         up, open_, losses, subscriptions = self._connections[name]
@@ -126,6 +143,9 @@ WRITTEN = Counter(
 WRITTEN_READINGS = Counter("emberwatch_ingest_written_readings_total", "Readings stored", ["shard"])
 REFUSED = Counter("emberwatch_ingest_refused_total", "Messages that the database refused for good", ["shard"])
 QUARANTINED = Counter("emberwatch_ingest_quarantined_total", "Messages put aside, by reason", ["shard", "reason"])
+RATE_LIMITED = Counter(
+    "emberwatch_ingest_rate_limited_readings_total", "Readings set aside because they came too fast", ["shard"]
+)
 WRITE = Histogram(
     "emberwatch_ingest_write_seconds",
     "Time of one batch in the database, until it is committed",
@@ -155,6 +175,7 @@ class WriterMetrics:
         self._reasons = {reason: QUARANTINED.labels(shard, reason) for reason in reasons}
         self._readings = WRITTEN_READINGS.labels(shard)
         self._refused = REFUSED.labels(shard)
+        self._rate_limited = RATE_LIMITED.labels(shard)
         self._write = WRITE.labels(shard)
         self._retries = WRITE_RETRIES.labels(shard)
         self._lag = WRITER_LAG.labels(shard)
@@ -175,6 +196,10 @@ class WriterMetrics:
         """A batch is committed whose newest probe was sent then (µs); 0 = it had none."""
         if sent_at:
             self._probe.set(sent_at / 1e6)
+
+    def rate_limited(self, readings: int) -> None:
+        """So many readings of a committed batch came too fast, some of them in messages that are stored."""
+        self._rate_limited.inc(readings)
 
     def caught_up(self) -> None:
         self._lag.set(0)

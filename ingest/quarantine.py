@@ -15,11 +15,13 @@ from ingest.admission import Admission, Reason
 from ingest.errors import EmberwatchError
 from ingest.journal import Entry, Record
 from ingest.message import Message, decode_message
-from ingest.readings import to_datetime
+from ingest.readings import HOUR, to_datetime
 from ingest.redrive import REASONS, Again, entry
 
 Connection = psycopg.Connection[TupleRow]
 _DETAIL = 2_000  #: characters kept of a detail
+#: Of one device's messages that came too fast in one hour, so many are kept whole; the others are only counted.
+KEPT_OF_A_FLOOD = 10
 
 
 #: The rows that still are in quarantine; the others left it and are kept for a while, to look at.
@@ -64,6 +66,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     device: str
     count: int
+    folded: int  #: those among them that were only counted, being part of a flood
     first_seen: int
     last_seen: int
     detail: str  #: of the newest
@@ -97,10 +100,13 @@ def readable(text: str) -> str:
 
 
 def put_aside(connection: Connection, *, shard: str, batch: int, asides: Sequence[Aside]) -> None:
-    """Add rows; one that is there already stays as it is."""
+    """Add rows, and count what is too much of a flood; a row that is there already stays as it is."""
     if not asides:
         return
-    rows = [_row(shard, batch, aside) for aside in asides]
+    floods = [aside for aside in asides if aside.reason is Reason.RATE]
+    whole = [aside for aside in asides if aside.reason is not Reason.RATE]
+    whole += _fold(connection, shard, floods) if floods else []
+    rows = [_row(shard, batch, aside) for aside in whole]
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO quarantine"
@@ -108,6 +114,36 @@ def put_aside(connection: Connection, *, shard: str, batch: int, asides: Sequenc
             " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             rows,
         )
+
+
+def _fold(connection: Connection, shard: str, asides: Sequence[Aside]) -> list[Aside]:
+    """Count these by device and hour; those that are to be kept whole."""
+    floods: dict[tuple[str, str, int], list[Aside]] = {}
+    for aside in asides:
+        hour = aside.record.at // HOUR * HOUR
+        floods.setdefault((readable(aside.site), readable(aside.device), hour), []).append(aside)
+    whole: list[Aside] = []
+    for (site, device, hour), flood in floods.items():
+        key = (shard, site, device, to_datetime(hour))
+        room = max(0, KEPT_OF_A_FLOOD - _seen_of_flood(connection, key))
+        whole += flood[:room]
+        seen = to_datetime(flood[0].record.at), to_datetime(flood[-1].record.at)
+        connection.execute(
+            "INSERT INTO quarantine_floods AS known"
+            " (shard, site, device, hour, messages, folded, first_seen, last_seen, detail)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (shard, site, device, hour) DO UPDATE SET"
+            " messages = known.messages + excluded.messages, folded = known.folded + excluded.folded,"
+            " last_seen = excluded.last_seen, detail = excluded.detail",
+            (*key, len(flood), len(flood[room:]), *seen, readable(flood[-1].detail[:_DETAIL])),
+        )
+    return whole
+
+
+def _seen_of_flood(connection: Connection, key: tuple[object, ...]) -> int:
+    row = connection.execute(
+        "SELECT messages FROM quarantine_floods WHERE (shard, site, device, hour) = (%s, %s, %s, %s)", key
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def _row(shard: str, batch: int, aside: Aside) -> tuple[object, ...]:
@@ -169,6 +205,23 @@ def _where(wanted: Wanted) -> str:
     return " AND ".join([STILL_ASIDE, *(f"{_COLUMNS[name]} = %({name})s" for name in stated)])
 
 
+def _of_floods(wanted: Wanted) -> str:
+    """The floods that are meant; a message that was only counted has no offset."""
+    if wanted.offset is not None or wanted.reason not in (None, Reason.RATE):
+        return "false"
+    stated = [name for name in ("shard", "site", "device") if getattr(wanted, name) is not None]
+    return " AND ".join(["folded > 0", *(f"{name} = %({name})s" for name in stated)])
+
+
+def only_counted(connection: Connection, wanted: Wanted) -> int:
+    """How many of these were part of a flood and not kept."""
+    row = connection.execute(
+        f"SELECT COALESCE(sum(folded), 0)::bigint FROM quarantine_floods WHERE {_of_floods(wanted)}".encode(),
+        msgspec.structs.asdict(wanted),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def list_quarantine(connection: Connection, wanted: Wanted = ANY, *, limit: int = 50) -> Listing:
     """The newest rows that are meant, and the counts by reason of all of them."""
     where = f" WHERE {_where(wanted)}"
@@ -182,17 +235,32 @@ def list_quarantine(connection: Connection, wanted: Wanted = ANY, *, limit: int 
     counts = connection.execute(
         f"SELECT reason, count(*) FROM quarantine{where} GROUP BY 1".encode(), values
     ).fetchall()
+    of_reason: dict[str, int] = dict(counts)
+    if folded := only_counted(connection, wanted):
+        of_reason[Reason.RATE] = of_reason.get(Reason.RATE, 0) + folded
     fields = Quarantined.__struct_fields__
-    return Listing([Quarantined(**dict(zip(fields, row, strict=True))) for row in rows], dict(counts))
+    return Listing([Quarantined(**dict(zip(fields, row, strict=True))) for row in rows], of_reason)
+
+
+def grouped(wanted: Wanted) -> str:
+    """SELECT of these rows and floods, one line a device and reason; its values are the words of `wanted`."""
+    return (
+        "SELECT reason, site, device, sum(number)::bigint AS count, sum(folded)::bigint AS folded,"
+        " min(first_seen) AS first_seen, max(last_seen) AS last_seen,"
+        " (array_agg(detail ORDER BY last_seen DESC))[1] AS detail FROM ("
+        "SELECT reason, site, device, 1 AS number, 0 AS folded, received_at AS first_seen, received_at AS last_seen,"
+        f" detail FROM quarantine WHERE {_where(wanted)} UNION ALL"
+        f" SELECT '{Reason.RATE}', site, device, folded, folded, first_seen, last_seen, detail"
+        f" FROM quarantine_floods WHERE {_of_floods(wanted)}) AS aside GROUP BY 1, 2, 3"
+    )
 
 
 def group_quarantine(connection: Connection, wanted: Wanted = ANY, *, limit: int = 50) -> list[Group]:
     """The same rows, one line a device and reason, the most recent first."""
     rows = connection.execute(
-        "SELECT reason, site, device, count(*), (extract(epoch FROM min(received_at)) * 1000000)::bigint,"
-        " (extract(epoch FROM max(received_at)) * 1000000)::bigint AS last_seen,"
-        " (array_agg(detail ORDER BY received_at DESC))[1]"
-        f" FROM quarantine WHERE {_where(wanted)} GROUP BY 1, 2, 3 ORDER BY last_seen DESC LIMIT %(limit)s".encode(),
+        "SELECT reason, site, device, count, folded, (extract(epoch FROM first_seen) * 1000000)::bigint,"
+        " (extract(epoch FROM last_seen) * 1000000)::bigint, detail"
+        f" FROM ({grouped(wanted)}) AS groups ORDER BY last_seen DESC LIMIT %(limit)s".encode(),
         {**msgspec.structs.asdict(wanted), "limit": limit},
     ).fetchall()
     return [Group(**dict(zip(Group.__struct_fields__, row, strict=True))) for row in rows]
@@ -211,10 +279,10 @@ def request_redrive(connection: Connection, wanted: Wanted, *, limit: int) -> in
 
 
 def request_for_devices(connection: Connection, devices: Sequence[str]) -> int:
-    """Ask for what was set aside because these devices were not registered, or at another site; how many."""
+    """Ask for what was set aside because these devices were not registered, or at another place; how many."""
     done = connection.execute(
         "UPDATE quarantine SET redrive = 'waiting' WHERE redrive IS NULL AND device = ANY(%s) AND reason = ANY(%s)",
-        (list(devices), [Reason.UNKNOWN_DEVICE, Reason.WRONG_SITE]),
+        (list(devices), [Reason.UNKNOWN_DEVICE, Reason.WRONG_SITE, Reason.WRONG_GATEWAY]),
     )
     return done.rowcount
 
@@ -247,13 +315,26 @@ def mark_carried(connection: Connection, shard: str, offsets: Sequence[int]) -> 
 
 def drop_old(connection: Connection, *, before: datetime, settled_before: datetime, limit: int = 10_000) -> int:
     """Forget rows received before these times, those that left the quarantine sooner; how many. The books know them."""
-    done = connection.execute(
-        "WITH old AS (DELETE FROM quarantine WHERE (shard, log_offset) IN (SELECT shard, log_offset FROM quarantine"
+    return _dropped(
+        connection,
+        "DELETE FROM quarantine WHERE (shard, log_offset) IN (SELECT shard, log_offset FROM quarantine"
         f" WHERE received_at < %(before)s OR (received_at < %(settled)s AND NOT {STILL_ASIDE}) LIMIT %(limit)s)"
-        " RETURNING shard, redrive), dropped AS (INSERT INTO quarantine_dropped"
-        f" SELECT shard, count(*) FROM old WHERE {STILL_ASIDE} GROUP BY shard"
+        f" RETURNING shard, {STILL_ASIDE}::int AS number",
+        {"before": before, "settled": settled_before, "limit": limit},
+    ) + _dropped(
+        connection,
+        "DELETE FROM quarantine_floods WHERE last_seen < %(before)s RETURNING shard, folded AS number",
+        {"before": before},
+    )
+
+
+def _dropped(connection: Connection, delete: str, values: dict[str, object]) -> int:
+    """Delete, and keep by shard how many messages that are in the books are gone."""
+    done = connection.execute(
+        f"WITH old AS ({delete}), dropped AS (INSERT INTO quarantine_dropped"
+        " SELECT shard, sum(number) FROM old WHERE number > 0 GROUP BY shard"
         " ON CONFLICT (shard) DO UPDATE SET dropped = quarantine_dropped.dropped + excluded.dropped)"
         " SELECT count(*) FROM old".encode(),
-        {"before": before, "settled": settled_before, "limit": limit},
+        values,
     ).fetchone()
     return int(done[0]) if done else 0

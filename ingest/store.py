@@ -13,7 +13,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ingest.errors import Fenced
-from ingest.readings import QUANTITIES, STATES, Reading, to_datetime
+from ingest.readings import QUANTITIES, SECOND, STATES, Reading, to_datetime
+from ingest.skews import SkewNews
 
 Connection = psycopg.Connection[TupleRow]
 DeviceKey = tuple[str, str]  #: site, device
@@ -185,6 +186,42 @@ def copy_changes(connection: Connection, changes: Sequence[Change], keys: Mappin
         for change in changes:
             key = keys[change.site, change.device]
             copy.write_row((key, change.at - PG_EPOCH, change.state, change.value, batch))
+
+
+# wrong clocks
+
+
+def load_skews(connection: Connection, *, shard: str) -> dict[DeviceKey, int]:
+    """The wrong clocks that are shown of this shard: log time less device time, in µs."""
+    rows = connection.execute(
+        "SELECT site, id, ahead_s FROM device_clocks JOIN devices ON device = key WHERE shard = %s", (shard,)
+    )
+    return {(site, device): round(-ahead * SECOND) for site, device, ahead in rows}
+
+
+def save_skews(connection: Connection, *, shard: str, at: int, news: SkewNews) -> None:
+    """Show the clocks that are wrong as of this log time, and no longer those that are right."""
+    clocks = news.wrong.values()
+    connection.execute(
+        "INSERT INTO device_clocks (device, shard, ahead_s, learned_at, heard_at)"
+        " SELECT key, %s, ahead, %s, heard FROM unnest(%s::text[], %s::text[], %s::float8[], %s::timestamptz[])"
+        " AS wrong (site, id, ahead, heard) JOIN devices USING (site, id) ON CONFLICT (device) DO UPDATE SET"
+        " shard = excluded.shard, ahead_s = excluded.ahead_s, learned_at = excluded.learned_at,"
+        " heard_at = excluded.heard_at",
+        (
+            shard,
+            to_datetime(at),
+            [site for site, _ in news.wrong],
+            [device for _, device in news.wrong],
+            [-clock.skew / SECOND for clock in clocks],
+            [to_datetime(clock.heard) for clock in clocks],
+        ),
+    )
+    connection.execute(
+        "DELETE FROM device_clocks USING devices, unnest(%s::text[], %s::text[]) AS fixed (site, id)"
+        " WHERE device = key AND devices.site = fixed.site AND devices.id = fixed.id AND device_clocks.shard = %s",
+        ([site for site, _ in news.right], [device for _, device in news.right], shard),
+    )
 
 
 # the writer's memory

@@ -30,6 +30,7 @@ from ingest.journal import BEGINNING, Journal, Record
 from ingest.message import EngineError, Kind
 from ingest.metrics import WriterMetrics
 from ingest.readings import SECOND
+from ingest.skews import Skews
 from ingest.sources import Sources
 from ingest.store import Connection, Cursor, DeviceKey
 
@@ -83,6 +84,7 @@ class Writer:
         self._ask = ask
         self._memory = Memory(sources)
         self._states = States()
+        self._skews = Skews()
         self._keys: dict[DeviceKey, int] = {}
         self._cursor = Cursor(BEGINNING, 0, {})
         self._taken = BEGINNING  # the offset that the memory is at
@@ -131,6 +133,7 @@ class Writer:
 
     def _take_over(self, connection: Connection) -> tuple[Cursor, tuple[int, bytes] | None]:
         cursor = store.claim_cursor(connection, reader=READER, shard=self._shard, epoch=self._epoch)
+        self._skews = Skews(store.load_skews(connection, shard=self._shard))
         return cursor, store.load_memory(connection, shard=self._shard)
 
     def _admit_again(self, after: int, stop: threading.Event) -> int:
@@ -168,6 +171,9 @@ class Writer:
         self._taken = records[-1].offset
         batch.take(records, self._memory, self._states)
         self._unsaved += len(records)
+        batch.skews = self._skews.news(self._memory.clocks.wrong)
+        for flood in batch.floods:
+            log.warning("a device floods", shard=self._shard, flood=flood)
         if fresh := [request for at, request in batch.requests if self._now() - at < FRESH]:
             self._ask(fresh)
         self._forget_removed(batch)
@@ -221,9 +227,12 @@ class Writer:
         self._keys.update(writing.keys)
         if dump is not None:
             self._saved(batch.last)
+        if batch.skews is not None:
+            self._skews.written(batch.skews)
         reasons = [aside.reason for aside in (*batch.asides, *writing.refused)]
         lag = max(0, self._now() - batch.last_at) / 1e6
         self._metrics.written(writing.counts, reasons, seconds=time.monotonic() - started, lag=lag)
+        self._metrics.rate_limited(batch.limited)
         self._metrics.probe_written(batch.probe)
 
     def _write(

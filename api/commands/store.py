@@ -23,7 +23,15 @@ from ingest.inventory_file import export_inventory, import_inventory, parse_inve
 from ingest.journal_export import export_journal
 from ingest.journal_sqlite import SqliteJournal, shards_of
 from ingest.message import Kind
-from ingest.quarantine import Group, Quarantined, Wanted, group_quarantine, list_quarantine, request_redrive
+from ingest.quarantine import (
+    Group,
+    Quarantined,
+    Wanted,
+    group_quarantine,
+    list_quarantine,
+    only_counted,
+    request_redrive,
+)
 from ingest.readings import iso
 from ingest.redrive import REASONS
 from ingest.settings import Settings, load_settings
@@ -155,15 +163,19 @@ def quarantine_replay(wanted: Wanted, *, limit: int) -> int:
     """`emberwatch quarantine replay`."""
     with connection(load_settings()) as opened:
         asked = request_redrive(opened, wanted, limit=limit)
+        lost = only_counted(opened, wanted)
     reasons = ", ".join(REASONS)
     print(f"{asked} will be judged once more by the running roles ({reasons}); `quarantine list` shows what stays")
+    if lost:
+        print(f"{lost} of floods were only counted: there is nothing of them to judge")
     return 0
 
 
 def _group_line(group: Group) -> str:
     who = f"{group.site or '?'}/{group.device or '?'}"
     seen = f"{iso(group.first_seen)} to {iso(group.last_seen)}"
-    return f"{group.count:>7} {group.reason} {who}, {seen}: {' '.join(group.detail.split())}"
+    counted = f" ({group.folded} only counted)" if group.folded else ""
+    return f"{group.count:>7} {group.reason} {who}{counted}, {seen}: {' '.join(group.detail.split())}"
 
 
 def _quarantine_line(row: Quarantined) -> str:

@@ -9,57 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from alerts.decisions import decode
-from alerts.evaluator import Evaluator
-from alerts.incident import Tell, TellReason
-from alerts.ledger import ledger
-from alerts.relay import Relay
-from alerts.rulebook import load_rulebook
-from ingest.database import connect, open_pool
+from alerts.incident import TellReason
 from ingest.inventory import Device, InventoryDelta, Site
 from ingest.inventory_file import import_inventory
 from ingest.journal import BEGINNING
 from ingest.message import Kind
 from ingest.quarantine import Wanted, drop_old, group_quarantine, list_quarantine, request_redrive
 from ingest.readings import iso, to_datetime
-from ingest.sources import Clock
-from tests.support.writing import SOURCES, Log, books, execute, standing, wall, write_all
+from tests.support.system import System
+from tests.support.writing import SOURCES, execute, standing, wall
 
 pytestmark = pytest.mark.integration
 
 D2 = "ember/v1/shed/d2/telemetry"
 NEW = InventoryDelta(sites=[Site(id="shed")], devices=[Device(id="d2", site="shed")])
-
-
-class System:
-    """A log with everything that reads it."""
-
-    def __init__(self, url: str, folder: Path, stack: ExitStack) -> None:
-        self.url = url
-        self.log = Log(folder)
-        stack.callback(self.log.close)
-        self.log.register("d1")
-        self.connection = stack.enter_context(connect(url))
-        self.connection.autocommit = True
-        pool = stack.enter_context(open_pool(url, name="redrive test"))
-        self.relay = Relay({"main": self.log.journal}, pool, wall)
-
-    def settle(self) -> dict[str, int]:
-        """Relay, write and evaluate all there is; the books, on which writer and evaluator agree."""
-        while self.relay.turn(self.connection):
-            pass
-        write_all(self.log, self.url)
-        self.evaluator = Evaluator(self.log.journal, "main", Clock.RECEIVED, load_rulebook(None).text, wall)
-        while self.evaluator.turn():
-            pass
-        counted = {name: count for name, count in books(self.url).items() if count and name != "readings"}
-        assert {name: count for name, count in self.evaluator.judge.counts.items() if count} == counted
-        assert not [line for line in ledger({"main": self.log.journal}, self.connection).imbalances if "says" in line]
-        return counted
-
-    def tells(self) -> list[Tell]:
-        words = [decode(record) for record in self.log.journal.decisions.read(BEGINNING, 10_000)]
-        return [word for word in words if isinstance(word, Tell)]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.support.broker import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = "ember/v1/+/+/telemetry"
-SOURCES = f"sources:\n  - {{filter: {NATIVE}, codec: ember-json}}\n"
+SOURCES = f"sources:\n  - {{filter: {NATIVE}, codec: ember-json, rate_per_minute: 0}}\n"
 ENROLLING = (
     "sources:\n  - {filter: recording/#, codec: json-map, clock: observed, enrol: true, shard: main, site: lab,"
     " device: $.device_id, time: $.ts, fields: {temperature: $.t, smoke_alarm: $.alarm}}\n"
