@@ -1,42 +1,43 @@
-"""One MQTT connection of the receiver: connects, subscribes, reads, acknowledges what it is told to.
+"""One MQTT connection of the receiver, to a session at the broker: connects, reads, acknowledges when told to.
 
 State: offline → connecting → subscribing → listening; refused (some filter) when the broker's answer says so;
-back to offline from everywhere. Never parses a payload, never appends; holds at most one batch.
+back to offline from everywhere. Never parses a payload, never appends; holds at most one batch. What it does once it
+is let in, ingest.listener and ingest.old_session say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.backoff import Backoff
 from ingest.brokertrouble import trouble
 from ingest.drain import Drain
 from ingest.errors import OperatorError
+from ingest.intake_batch import Batch
 from ingest.journal import Entry
-from ingest.loopback import PERMISSION, PROBES, Loopback
-from ingest.message import MESSAGE, Kind, Message, Probe, encode
-from ingest.mqtt import V5, V311, BrokerAddress, PacketClient, make_client, open_client
+from ingest.loopback import PROBES
+from ingest.message import MESSAGE, Message, encode
+from ingest.mqtt import NEVER, V5, V311, BrokerAddress, PacketClient, make_client, open_client
+from ingest.overlap import Overlap
 from ingest.packets import DUP, NO_PROPERTIES, QOS_1, RETAIN, Publish, is_plain_publish, read_publish
 from ingest.readings import SECOND
 from ingest.subscriptions import Plan, SessionMemory
 from ingest.topics import Matcher
 
-BATCH_MESSAGES = 500
-BATCH_BYTES = 8 << 20
 READ_S = 0.010  #: how long one pass may read before it appends
 ANSWER_S = 10.0  #: how long the broker may take to answer CONNECT and SUBSCRIBE
 ANSWER_V5_S = 2.0  #: the same for CONNECT of MQTT 5, which some brokers of MQTT 3.1.1 do not answer at all
 AWAY = 10 * SECOND  #: away for longer: what the broker queued meanwhile is backlog
-FILTERS_A_PACKET = 50
+STAMPS = 5 * SECOND  #: what waited is put into the last so many µs before we came back; the broker's order counts
 SETTLED_S = 5.0  #: a connection that lived so long starts its next backoff anew
 
 log = structlog.get_logger()
@@ -52,69 +53,69 @@ class Phase(StrEnum):
     REFUSED = "refused"  #: let in, but some filter was refused
 
 
-class Batch:
-    """What was read and is not appended yet. `acks` are whole packets, in order, for connection `number`."""
+class Shared(NamedTuple):
+    """What all connections of a shard have in common."""
 
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.acks: list[bytes] = []
-        self.bytes = 0
-        self.counts: dict[str, int] = {}
-        self.probes: list[int] = []  #: when those among the entries were sent
-        self.strays = 0  #: what came on our probes' topics and is no probe of ours
-
-    def full(self) -> bool:
-        return len(self.entries) >= BATCH_MESSAGES or self.bytes >= BATCH_BYTES
-
-    def clear(self) -> None:
-        self.entries.clear()
-        self.acks.clear()
-        self.bytes = 0
-        self.counts.clear()
-        self.probes.clear()
-        self.strays = 0
+    address: BrokerAddress
+    client_id: str  #: how all client ids begin
+    matcher: Matcher
+    memory: SessionMemory
+    now: Callable[[], int]
+    monotonic: Callable[[], float]
+    newest: Callable[[], int]  #: log time of the newest record
 
 
-class Connection:
+class Connection(ABC):
     """See the module. All methods are for the one thread that runs the shard."""
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        address: BrokerAddress,
-        client_id: str,
-        matcher: Matcher,
-        memory: SessionMemory,
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
-        loopback: Loopback | None = None,
-    ) -> None:
+    all_backlog = False  #: whether everything that comes had waited in the broker
+
+    def __init__(self, plan: Plan, session: str, shared: Shared) -> None:
         self.plan = plan
+        self.session = session
         self.phase = Phase.OFFLINE
         self.error = "not connected yet"
         self.batch = Batch()
-        self.heard_until: int | None = None  #: log time until which the shard is known to have listened
         self.losses = 0
         self.paused = False  #: the log takes nothing: the broker shall keep it, and may close the connection
-        self.refused: list[str] = []
-        self._address = address
-        self._client_id = client_id
-        self._match = matcher.match
-        self._memory = memory
-        self._now = now
-        self._monotonic = monotonic
-        self._loopback = loopback
+        self.overlap: Overlap | None = None
+        self._shared = shared
+        self._address = shared.address
+        self._match = shared.matcher.match
+        self._memory = shared.memory
+        self._now = shared.now
+        self._monotonic = shared.monotonic
         self._client: PacketClient | None = None
         self._number = 0
         self._protocol: MQTTProtocolVersion = V5
+        self._discards = False  #: connects to end the session at the broker
         self._backoff = Backoff()
         self._due = 0.0  #: when to try again (offline, refused) or to give up waiting (connecting, subscribing)
         self._since = 0.0
         self._misc_due = 0.0
-        self._expected: dict[int, list[str]] = {}  #: SUBSCRIBE packets without answer: their filters
         self._unsubscribing: set[int] = set()
         self._drain = Drain()
+        self._stamp = 0
+
+    # what is different between connections
+
+    @abstractmethod
+    def _let_in(self, *, present: bool) -> None:
+        """The broker took our CONNECT; `present`: it has kept the session."""
+
+    @abstractmethod
+    def _unsubscribed(self) -> None:
+        """The broker has done what was asked of it by a packet in `_unsubscribing`."""
+
+    @abstractmethod
+    def _overlaps(self, publish: Publish, first: int) -> bool:
+        """While there is an `overlap`: whether this message is to be acknowledged and no more."""
+
+    @abstractmethod
+    def _take_probe(self, topic: str, payload: bytes) -> None:
+        """A message on our probes' topics."""
+
+    # what others ask
 
     @property
     def connected(self) -> bool:
@@ -130,11 +131,6 @@ class Connection:
     def due(self) -> float:
         """When the next attempt is due."""
         return self._due
-
-    @property
-    def backlog(self) -> bool:
-        """Whether what arrives now waited in the broker while we were away."""
-        return self._drain.active
 
     def fileno(self) -> int:
         """The socket to wait for; -1 when there is none."""
@@ -159,8 +155,6 @@ class Connection:
                 self._open(monotonic)
             elif self.phase in (Phase.CONNECTING, Phase.SUBSCRIBING):
                 self._lose(f"the broker did not answer while {self.phase} by {self.protocol}")
-            elif self.phase is Phase.REFUSED:
-                self._subscribe()
         if self._client and monotonic >= self._misc_due:
             self._misc_due = monotonic + 1.0
             self._drain.give_up(monotonic)
@@ -203,6 +197,8 @@ class Connection:
         if packets is not None and self.batch.acks:
             packets.send(b"".join(self.batch.acks))
             self._drain.acknowledged(len(self.batch.acks))
+        if self.overlap is not None and self.batch.prints:
+            self.overlap.logged(self.batch.prints)
         self.batch.clear()
         if self._drain.wants_probe():
             self._probe()
@@ -227,7 +223,11 @@ class Connection:
         if topic.startswith(PROBES):
             self._take_probe(topic, payload)
             return
+        if self.overlap is not None and self._overlaps(publish, first):
+            batch.doubles += 1
+            return
         source = self._match(topic) or ""
+        backlog = self.all_backlog or self._drain.active
         meta = Message(
             topic=topic,
             source=source,
@@ -237,44 +237,49 @@ class Connection:
             retain=first & RETAIN != 0,
             packet_id=int.from_bytes(packet_id, "big"),
             connection=self._number,
-            backlog=self._drain.active,
+            backlog=backlog,
             properties=properties,
             content_type=content_type,
+            held_until=self._next_stamp() if backlog else 0,
         )
         batch.entries.append(Entry(MESSAGE, encode(meta), payload))
         batch.bytes += len(payload) + len(topic)
         batch.counts[source] = batch.counts.get(source, 0) + 1
 
-    def _take_probe(self, topic: str, payload: bytes) -> None:
-        sent_at = self._loopback.take(topic, payload) if self._loopback else None
-        if sent_at is None:
-            self.batch.strays += 1
-        else:
-            self.batch.entries.append(Entry(Kind.PROBE, value=encode(Probe(sent_at=sent_at))))
-            self.batch.probes.append(sent_at)
+    def _next_stamp(self) -> int:
+        self._stamp += 1
+        return self._stamp
+
+    def _first_stamp(self) -> int:
+        """The first of the times (µs) for what waited until now: later than all that was heard before."""
+        return max(self._now() - STAMPS, self._shared.newest() + 1)
 
     # connecting
 
     def _open(self, monotonic: float) -> None:
-        self._client = client = make_client(self._address, client_id=self._client_id, protocol=self._protocol)
+        client_id = self.plan.client_id(self._shared.client_id, self.session)
+        self._client = client = make_client(
+            self._address, client_id=client_id, protocol=self._protocol, clean=self._discards
+        )
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         self.phase = Phase.CONNECTING
         patience = ANSWER_V5_S if self._protocol == V5 else ANSWER_S
         self._since, self._due, self._misc_due = monotonic, monotonic + patience, monotonic + 1.0
-        self._expected.clear()
         self._unsubscribing.clear()
         self._drain = Drain()
         try:
-            open_client(client, self._address)
+            open_client(client, self._address, clean=self._discards, expiry=0 if self._discards else NEVER)
         except (OSError, OperatorError) as error:
-            self._lose(str(trouble(error, self._address)), refused_protocol=False)
+            self._lose(str(trouble(error, self._address)), refused_protocol=False, reached=False)
 
-    def _lose(self, why: str, *, refused_protocol: bool | None = None) -> None:
-        """The connection is gone. What the batch holds is still appended, but the broker will send it again."""
+    def _lose(self, why: str, *, refused_protocol: bool | None = None, reached: bool = True) -> None:
+        """The connection is gone. What the batch holds is still appended, but the broker will send it again.
+
+        `reached`: somebody was there who could have let us in.
+        """
         client, self._client = self._client, None
         if client is not None:
             _deafen(client)
@@ -291,7 +296,7 @@ class Connection:
         self.losses += 1
         if why != self.error:
             self.error = why
-            log.warning("broker connection lost", connection=self.plan.name, shard=self.plan.shard, error=why)
+            log.warning("broker connection lost", connection=self.session, shard=self.plan.shard, error=why)
 
     def _on_connect(
         self, client: Any, _: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -301,104 +306,55 @@ class Connection:
             self._lose(f"the broker refused us: {reason.getName()}", refused_protocol=unknown_protocol)
             return
         self._number = self._memory.next_connection()
-        away = self.heard_until is None or self._now() - self.heard_until > AWAY
-        if flags.session_present and away:
-            self._drain.begin()
-            self._probe()
+        self._let_in(present=flags.session_present)
         log.info(
             "connected to the broker",
             broker=str(self._address),
             shard=self.plan.shard,
-            connection=self.plan.name,
+            connection=self.session,
             protocol=self.protocol,
             session_present=flags.session_present,
-            backlog=self._drain.active,
+            backlog=self.all_backlog or self._drain.active,
         )
-        held = self._memory.filters(self.plan.name)
-        if held and not flags.session_present:
-            log.error(
-                "the broker has not kept our session: what was published while we were away is lost",
-                remedy="emberwatch check",
-                shard=self.plan.shard,
-                connection=self.plan.name,
-            )
-            held = frozenset()
-        self._subscribe(held)
-        if not self.plan.filters or held == frozenset(self.plan.filters):
-            self._listen()  # the broker has been queueing all of it; the answer only confirms
-
-    # subscribing
-
-    def _subscribe(self, held: frozenset[str] = frozenset()) -> None:
-        """Subscribe to the full set; drop what an earlier run had subscribed to and nobody wants now."""
-        client = self._client
-        if client is None:
-            return
-        self.phase, self._due = Phase.SUBSCRIBING, self._monotonic() + ANSWER_S
-        self.refused = []
-        wanted = list(self.plan.filters)
-        self._memory.remember(self.plan.name, held.union(wanted))
-        for at in range(0, len(wanted), FILTERS_A_PACKET):
-            some = wanted[at : at + FILTERS_A_PACKET]
-            _, number = client.subscribe(self._wishes(some))
-            if number is not None:
-                self._expected[number] = some
-        if surplus := sorted(held.difference(wanted)):
-            log.info("dropping filters that are no longer configured", filters=surplus, shard=self.plan.shard)
-            _, number = client.unsubscribe(surplus)
-            if number is not None:
-                self._unsubscribing.add(number)
-
-    def _wishes(self, filters: list[str]) -> list[tuple[str, Any]]:
-        if self._protocol == V5:  # retained messages again only where the session did not have the filter
-            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-            return [(filter_, options) for filter_ in filters]
-        return [(filter_, 1) for filter_ in filters]
-
-    def _on_subscribe(self, client: Any, _: Any, number: int, codes: list[ReasonCode], properties: Any) -> None:
-        filters = self._expected.pop(number, [])
-        for filter_, code in zip(filters, codes, strict=False):
-            if code.is_failure and filter_.startswith(PROBES):  # nobody's message: all others are heard
-                log.warning("the broker refuses us our own probes", remedy=PERMISSION, shard=self.plan.shard)
-            elif code.is_failure:
-                self.refused.append(filter_)
-                log.error(
-                    "the broker refused a subscription; its messages do not reach us",
-                    filter=filter_,
-                    reason=code.getName(),
-                    shard=self.plan.shard,
-                )
-            elif code.value == 0:
-                log.error("the broker grants only QoS 0; messages can be lost on the way to us", filter=filter_)
-        if self.refused:
-            self.phase, self._due = Phase.REFUSED, self._monotonic() + ANSWER_S
-            self.error = f"refused subscriptions: {', '.join(self.refused)}"
-        elif not self._expected:
-            self._listen()
 
     def _on_unsubscribe(self, client: Any, _: Any, number: int, codes: Any, properties: Any) -> None:
         if number in self._unsubscribing:
             self._unsubscribing.discard(number)
-            self._memory.remember(self.plan.name, self.plan.filters)
+            self._unsubscribed()
         elif self._drain.answered(number, waiting=len(self.batch.acks)):
             self._probe()
 
-    def _listen(self) -> None:
-        self.phase = Phase.LISTENING
-        self.error = ""
+    def _begin_drain(self) -> None:
+        self._drain.begin()
+        self._probe()
 
     def _probe(self) -> None:
         """Ask for an answer that comes behind everything the broker sends us first; see Drain."""
         if self._client is not None:
-            _, number = self._client.unsubscribe(f"emberwatch/drained/{self._client_id}")
+            _, number = self._client.unsubscribe(f"emberwatch/drained/{self.session}")
             if number is not None:
                 self._drain.asked(number, waiting=len(self.batch.acks), monotonic=self._monotonic())
+
+    def _unsubscribe(self, filters: Iterable[str]) -> None:
+        if self._client is not None:
+            _, number = self._client.unsubscribe(sorted(filters))
+            if number is not None:
+                self._unsubscribing.add(number)
+
+    def _report_loss(self) -> None:
+        """Say that the broker did not keep what it had to keep."""
+        log.error(
+            "the broker has not kept our session: what was published while we were away is lost",
+            remedy="emberwatch check",
+            shard=self.plan.shard,
+            connection=self.plan.name,
+        )
 
     # paho
 
     def _on_disconnect(self, client: Any, _: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Any) -> None:
         if self._address.tls and client.packets.error and self.phase is Phase.CONNECTING:
-            self._lose(str(trouble(client.packets.error, self._address)), refused_protocol=False)
+            self._lose(str(trouble(client.packets.error, self._address)), refused_protocol=False, reached=False)
             return
         who = "the broker closed the connection" if flags.is_disconnect_packet_from_server else "connection lost"
         name = reason.getName()

@@ -1,7 +1,8 @@
 """The receiver: raw messages from the broker into the log, acknowledged only when they are on disk.
 
 One thread a shard reads its one or two connections, so that the order in the log is the order of reading. It never
-parses a payload. Ticks follow the messages that were read before them.
+parses a payload. Ticks follow the messages that were read before them. Sessions that were left for new ones (see
+ingest.listener) are read when those have nothing more, and nothing else waits for them.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 import structlog
 
 from ingest.backoff import Backoff
-from ingest.connection import Batch, Connection, Phase
+from ingest.connection import Connection, Phase, Shared
 from ingest.errors import ConfigError, Unavailable
+from ingest.intake_batch import Batch
 from ingest.journal import Entry, Journal
+from ingest.listener import Listener
 from ingest.loopback import Loopback
 from ingest.message import Intake, Kind, Tick, encode
 from ingest.metrics import ReceiverMetrics
 from ingest.mqtt import parse_mqtt_url
+from ingest.old_session import OldSession
 from ingest.readings import SECOND
-from ingest.sources import Source
-from ingest.subscriptions import MAIN, URGENT, Plan, SessionMemory, connection_problems, plans
+from ingest.sources import Clock, Source
+from ingest.subscriptions import Plan, SessionMemory, connection_problems, plans
 from ingest.topics import Matcher
 
 TICK_S = 1.0
@@ -35,10 +40,13 @@ TOGETHER_S = 1.0  #: how long the first connection back waits for the others, so
 log = structlog.get_logger()
 
 
-class Lane:
+C = TypeVar("C", bound=Connection)
+
+
+class Lane(Generic[C]):
     """A connection and how its appends are going."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: C) -> None:
         self.connection = connection
         self.backoff = Backoff()
         self.retry_at = 0.0
@@ -71,30 +79,28 @@ class Receiver:
         self._stream = journal.messages
         self._now = now
         self._monotonic = monotonic
-        memory = SessionMemory(journal.folder / "receiver.json")
-        address = parse_mqtt_url(mqtt_url)
-        matcher = Matcher(source.filter for source in sources)
+        self._shared = shared = Shared(
+            address=parse_mqtt_url(mqtt_url),
+            client_id=client_id,
+            matcher=Matcher(source.filter for source in sources),
+            memory=SessionMemory(journal.folder / "receiver.json"),
+            now=now,
+            monotonic=monotonic,
+            newest=lambda: self._newest,
+        )
+        in_order = any(source.clock is Clock.OBSERVED for source in sources)
         self._lanes = [
-            Lane(
-                Connection(
-                    plan=plan,
-                    address=address,
-                    client_id=plan.client_id(client_id),
-                    matcher=matcher,
-                    memory=memory,
-                    now=now,
-                    monotonic=monotonic,
-                    loopback=loopback,
-                )
-            )
-            for plan in _with_leftovers(_with_probes(plans(sources), loopback), shard, memory)
+            Lane(Listener(plan, shared, in_order=in_order, loopback=loopback))
+            for plan in _with_probes(plans(sources), loopback)
         ]
+        self._old: list[Lane[OldSession]] = []
         self._loopback = loopback
         self._metrics = ReceiverMetrics(
             shard=shard,
             sources=[source.filter for source in sources],
             connections=[lane.connection.plan.name for lane in self._lanes],
         )
+        self._newest = 0  #: log time of the newest record
         self._listening = False
         self._reason = "started"  #: why we did not listen
         self._together_until: float | None = None
@@ -107,24 +113,35 @@ class Receiver:
         """Receive until `stop`; owns the role meanwhile."""
         ownership = self._journal.own("receiver")
         try:
-            heard = self._heard_until()
-            for lane in self._lanes:
-                lane.connection.heard_until = heard
+            self._recall()
             while not stop.is_set():
                 self._once()
-            for lane in self._lanes:
+            for lane in self._every_lane():
                 self._append(lane)
         finally:
             self._listening = False
-            for lane in self._lanes:
+            for lane in self._every_lane():
                 lane.connection.close()
             self._gauge()
             ownership.release()
 
+    def _recall(self) -> None:
+        """What the log says of the time before."""
+        heard, memory = self._heard_until(), self._shared.memory
+        before_last = max(self._stream.head() - 1, self._stream.floor())
+        self._newest = max((record.at for record in self._stream.read(before_last, 1)), default=0)
+        for lane in self._lanes:
+            lane.connection.heard_until = heard
+            if memory.lost and heard is not None:
+                memory.guess(lane.connection.plan.name, lane.connection.plan.filters)
+
+    def _every_lane(self) -> Sequence[Lane[Listener] | Lane[OldSession]]:
+        return [*self._lanes, *self._old]
+
     def _once(self) -> None:
         """One pass: connect, wait, read, append, acknowledge, tick."""
         monotonic = self._monotonic()
-        for lane in self._lanes:
+        for lane in self._every_lane():
             lane.connection.step(monotonic)
         self._wait()
         for lane in self._lanes:
@@ -132,8 +149,11 @@ class Receiver:
                 lane.connection.read()
         self._note_listening()
         if not self._waits_for_the_others():
+            more = any(lane.connection.has_packet() for lane in self._lanes)
             for lane in self._lanes:
                 self._append(lane)
+            if not more:
+                self._read_old()
         self._tick()
         self._gauge()
 
@@ -141,8 +161,8 @@ class Receiver:
         """Until some socket has something, some batch is to be tried again, or a tick is due."""
         poll = select.poll()
         ready = False
-        for lane in self._lanes:
-            connection = lane.connection
+        for lane in self._lanes if self._waits_for_the_others() else self._every_lane():
+            connection: Connection = lane.connection
             if (fileno := connection.fileno()) >= 0:
                 wanted = (0 if connection.paused else select.POLLIN) | (
                     select.POLLOUT if connection.wants_write() else 0
@@ -156,25 +176,65 @@ class Receiver:
     def _shortest_retry(self) -> float:
         """Seconds until a refused batch, or a lost connection, is tried again."""
         now = self._monotonic()
-        due = [lane.retry_at for lane in self._lanes if lane.error]
-        due += [lane.connection.due for lane in self._lanes if lane.connection.phase is Phase.OFFLINE]
+        lanes = self._every_lane()
+        due = [lane.retry_at for lane in lanes if lane.error]
+        due += [lane.connection.due for lane in lanes if lane.connection.phase is Phase.OFFLINE]
         return max(0.0, min(due, default=now + WAIT_S) - now)
+
+    # sessions that were left
+
+    def _read_old(self) -> None:
+        """A batch from each session that was left, where those that replace them have nothing more to read."""
+        self._find_old()
+        for lane in self._old:
+            if not lane.connection.paused:
+                lane.connection.read()
+            self._append(lane)
+        if any(lane.connection.ended for lane in self._old):
+            for lane in self._old:
+                self._finish(lane.connection)
+            self._old = [lane for lane in self._old if not lane.connection.ended]
+
+    def _find_old(self) -> None:
+        """Turn to what is left over, once everything that is published now is surely ours by other sessions."""
+        names = [lane.connection.plan.name for lane in self._lanes]
+        left = self._shared.memory.left(names)
+        if len(left) == len(self._old) or not all(lane.connection.answered for lane in self._lanes):
+            return
+        known = {lane.connection.session for lane in self._old}
+        for name, session in left:
+            if session not in known:
+                plan = Plan(shard=self.shard, name=name, filters=())
+                successor = next((lane.connection for lane in self._lanes if lane.connection.plan.name == name), None)
+                self._old.append(Lane(OldSession(plan, session, self._shared, successor)))
+
+    def _finish(self, old: OldSession) -> None:
+        if not old.ended:
+            return
+        log.info("took in what the broker kept for us", messages=old.taken, shard=self.shard, connection=old.session)
+        for lane in self._lanes:
+            if lane.connection.plan.name == old.plan.name:
+                lane.connection.overlap = None
+                if old.missing:
+                    lane.connection.ask_for_retained()
 
     # appending
 
-    def _append(self, lane: Lane) -> None:
+    def _append(self, lane: Lane[Listener] | Lane[OldSession]) -> None:
         """Append the lane's batch and acknowledge it; when the log does not take it, keep it and stop reading."""
         batch = lane.connection.batch
         if not (batch.entries or batch.acks) or self._monotonic() < lane.retry_at:
             return
-        started = self._monotonic()
+        started, now = self._monotonic(), self._now()
         try:
             if batch.entries:
-                self._stream.append(batch.entries, now=self._now(), urgent=lane.connection.plan.urgent)
+                self._stream.append(batch.entries, now=now, urgent=lane.connection.plan.urgent)
         except Unavailable as error:
             self._refused(lane, str(error))
             return
+        self._newest = max(self._newest, now)
         self._metrics.appended(batch.counts, batch.bytes, self._monotonic() - started)
+        self._metrics.doubled(batch.doubles)
         self._note_probes(batch)
         lane.connection.acknowledge()
         if lane.error:
@@ -190,7 +250,7 @@ class Receiver:
         if batch.strays:
             self._metrics.strays(batch.strays)
 
-    def _refused(self, lane: Lane, error: str) -> None:
+    def _refused(self, lane: Lane[Listener] | Lane[OldSession], error: str) -> None:
         lane.retry_at = self._monotonic() + lane.backoff.next()
         lane.connection.paused = True
         self._metrics.refused()
@@ -271,6 +331,7 @@ class Receiver:
                 self._tick_error = str(error)
                 log.error("the log takes no ticks", shard=self.shard, error=self._tick_error)
             return False
+        self._newest = max(self._newest, now)
         self._tick_backoff.reset()
         self._tick_error = ""
         for lane in self._lanes:
@@ -288,6 +349,7 @@ class Receiver:
                 refused=len(connection.refused),
             )
         self._metrics.listening(self._listening)
+        self._metrics.old_sessions(len(self._old))
 
 
 def run_receivers(receivers: Sequence[Receiver], stop: threading.Event) -> None:
@@ -320,13 +382,5 @@ def _with_probes(wanted: list[Plan], loopback: Loopback | None) -> list[Plan]:
     return [*others, msgspec.structs.replace(last, filters=(*last.filters, loopback.topic))]
 
 
-def _with_leftovers(wanted: list[Plan], shard: str, memory: SessionMemory) -> list[Plan]:
-    """The plans, and a connection without filters for a session that an earlier run left at the broker."""
-    known = {plan.name for plan in wanted}
-    left = [name for name in (URGENT, MAIN) if name in memory.names() and name not in known]
-    found = wanted + [Plan(shard=shard, name=name, filters=()) for name in left]
-    return sorted(found, key=lambda plan: not plan.urgent)
-
-
-def _hears(lane: Lane) -> bool:
+def _hears(lane: Lane[Listener]) -> bool:
     return lane.connection.phase is Phase.LISTENING

@@ -15,12 +15,16 @@ from ingest.topics import overlap, valid_filter
 
 MAIN = "main"
 URGENT = "urgent"
+SECOND = ".2"  #: ends the name and the client id of a connection's second session
 
 log = structlog.get_logger()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One connection of a shard: `name` is MAIN or URGENT."""
+    """One connection of a shard: `name` is MAIN or URGENT.
+
+    It has two sessions in turn: `name`, and `name` with SECOND behind. No shard's name has a dot in it.
+    """
 
     shard: str
     name: str
@@ -31,9 +35,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Whether this connection may use the part of the log that is kept for urgent sources."""
         return self.name == URGENT
 
-    def client_id(self, prefix: str) -> str:
-        """The fixed client id, by which the broker knows our session again."""
-        return f"{prefix}-{self.shard}" + (f"-{URGENT}" if self.urgent else "")
+    def client_id(self, prefix: str, session: str) -> str:
+        """The fixed client id, by which the broker knows a session again."""
+        own = f"-{URGENT}" if self.urgent else ""
+        return f"{prefix}-{self.shard}{own}{session.removeprefix(self.name)}"
 
 
 def plans(sources: Iterable[Source]) -> list[Plan]:
@@ -74,42 +79,91 @@ def _named(plan: Plan) -> str:
 
 
 class Kept(msgspec.Struct, kw_only=True):
-    """What is on disk: the number of connections so far, and per connection the filters a broker may hold."""
+    """What is on disk. Every session that a broker may hold is a key of `filters`, with what it may be subscribed to.
+
+    `current`: the session a connection goes on with, where it is not the first. `stamps`: for a session that was
+    left, the first unused of the times that its messages get (see Message.held_until).
+    """
 
     connections: int = 0
     filters: dict[str, list[str]] = {}
+    current: dict[str, str] = {}
+    stamps: dict[str, int] = {}
 
 
 class SessionMemory:
     """What one shard's receiver must know of its earlier runs, in a small file beside the log.
 
-    A lost file costs nothing but this: filters that were taken out of sources.yaml stay in the broker's session.
+    `lost`: there was no file, or it was damaged. Then the first session of each connection is gone on with, and
+    filters that were taken out of sources.yaml stay in it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.lost = True
+        self._guessed: set[str] = set()
+        self._kept = Kept()
         try:
             self._kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            self.lost = False
         except FileNotFoundError:
-            self._kept = Kept()
+            pass
         except (msgspec.DecodeError, OSError) as error:
             log.warning("cannot read what was subscribed to before", path=str(path), error=str(error))
-            self._kept = Kept()
 
-    def names(self) -> list[str]:
-        """Connections for which a broker may hold filters."""
-        return [name for name, filters in self._kept.filters.items() if filters]
+    def current(self, name: str) -> str:
+        """The session a connection goes on with."""
+        return self._kept.current.get(name, name)
 
-    def filters(self, name: str) -> frozenset[str]:
-        """The filters a broker may hold for this connection."""
-        return frozenset(self._kept.filters.get(name, ()))
+    def other(self, name: str) -> str:
+        """The session this connection left and a broker may still hold; "" when there is none."""
+        other = _other(name, self.current(name))
+        return other if other in self._kept.filters else ""
 
-    def remember(self, name: str, filters: Iterable[str]) -> None:
-        """The broker may hold these filters, and no others, for this connection."""
+    def left(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """(connection, session) of all that a broker may hold, but for the current ones of these connections."""
+        current = {self.current(name) for name in names}
+        return [(session.removesuffix(SECOND), session) for session in self._kept.filters if session not in current]
+
+    def filters(self, session: str) -> frozenset[str]:
+        """The filters a broker may hold for this session."""
+        return frozenset(self._kept.filters.get(session, ()))
+
+    def remember(self, session: str, filters: Iterable[str]) -> None:
+        """The broker may hold these filters, and no others, for this session."""
         wanted = sorted(set(filters))
-        if wanted != self._kept.filters.get(name):
-            self._kept.filters[name] = wanted
+        if wanted != self._kept.filters.get(session):
+            self._kept.filters[session] = wanted
             self._save()
+
+    def guess(self, name: str, filters: Iterable[str]) -> None:
+        """Nobody knows any more whether a broker holds the second session of this connection: look."""
+        session = _other(name, self.current(name))
+        self._guessed.add(session)
+        self.remember(session, filters)
+
+    def is_guessed(self, session: str) -> bool:
+        """Whether it would be no loss when there is no such session."""
+        return session in self._guessed
+
+    def change(self, name: str) -> None:
+        """The connection goes on with its other session."""
+        self._kept.current[name] = _other(name, self.current(name))
+        self._save()
+
+    def forget(self, session: str) -> None:
+        """The broker holds this session no more."""
+        self._kept.filters.pop(session, None)
+        self._kept.stamps.pop(session, None)
+        self._save()
+
+    def stamp(self, session: str) -> int:
+        """The first unused of the times for messages of a session that was left; 0 when none was ever used."""
+        return self._kept.stamps.get(session, 0)
+
+    def keep_stamp(self, session: str, stamp: int) -> None:
+        self._kept.stamps[session] = stamp
+        self._save()
 
     def next_connection(self) -> int:
         """A number no connection of this shard had before."""
@@ -125,3 +179,7 @@ class SessionMemory:
             os.replace(draft, self._path)
         except OSError as error:
             log.warning("cannot keep what is subscribed to", path=str(self._path), error=str(error))
+
+
+def _other(name: str, session: str) -> str:
+    return name + SECOND if session == name else name

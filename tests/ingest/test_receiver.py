@@ -93,7 +93,7 @@ def test_a_broker_that_does_not_know_mqtt_5_is_spoken_to_in_3_1_1(
 def test_who_is_refused_a_filter_does_not_listen_and_asks_again(
     broker: ScriptedBroker, journal: MemoryJournal, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.connection.ANSWER_S", 0.5)
+    monkeypatch.setattr("ingest.listener.ANSWER_S", 0.5)
     broker.accepts, broker.grant = {level}, 0x80 if level == 4 else 0x87
     with running(receiver(journal, broker.url)):
         wait_until(lambda: broker.subscribed >= 2)

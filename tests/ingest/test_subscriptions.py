@@ -21,7 +21,7 @@ def test_urgent_sources_have_a_connection_of_their_own_in_each_shard() -> None:
         ("main", "main", ("a/#", "d")),
         ("north", "main", ("c",)),
     ]
-    assert [plan.client_id("em") for plan in found] == ["em-main-urgent", "em-main", "em-north"]
+    assert [plan.client_id("em", plan.name) for plan in found] == ["em-main-urgent", "em-main", "em-north"]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,8 @@ def test_the_memory_of_sessions_outlives_the_process(tmp_path: Path) -> None:
     assert [memory.next_connection(), memory.next_connection()] == [1, 2]
     again = SessionMemory(path)
     assert again.filters("main") == {"a", "b"}
-    assert again.names() == ["main"]
+    assert again.left(["main"]) == []
+    assert again.left([]) == [("main", "main")]
     assert again.next_connection() == 3
 
 

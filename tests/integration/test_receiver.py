@@ -24,6 +24,7 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Intake, Kind, Tick, decode_message
 from ingest.receiver import Receiver
 from ingest.sources import Source
+from ingest.subscriptions import Kept
 from tests.support.broker import make_certificates, publisher, unique, wait_until
 from tests.support.memory_log import MemoryJournal
 
@@ -85,6 +86,11 @@ class Intaker:
 
     def payloads(self) -> list[bytes]:
         return [payload for _, payload in self.stream.received()]
+
+    def sessions(self) -> dict[str, list[str]]:
+        """What the receiver believes that the broker holds: filters by session."""
+        kept = msgspec.json.decode((self.journal.folder / "receiver.json").read_bytes(), type=Kept)
+        return kept.filters
 
     def wait_listening(self, *, ticks: int = 1) -> None:
         wait_until(lambda: self.kinds().count(Kind.TICK) >= ticks, what="a tick")
@@ -156,7 +162,7 @@ def test_a_long_absence_is_an_intake_record_and_its_messages_are_backlog(
         before = len(intaker.stream.records)
         with intaker.running(broker.url):
             wait_until(lambda: len(intaker.payloads()) == 120)
-            intaker.wait_listening(ticks=2)
+            wait_until(lambda: intaker.sessions()["main"] == [], what="the old session is unsubscribed")
             client.publish(f"{topic}/a/x", b"new")
             wait_until(lambda: len(intaker.payloads()) == 121)
     first = intaker.stream.records[before]
