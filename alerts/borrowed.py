@@ -26,7 +26,9 @@ _BATCH = 1_000
 #: Control records that change what admit knows.
 CHANGES = frozenset({Kind.SOURCES, Kind.INVENTORY})
 #: Codecs that understand a message by what earlier ones said.
-LEARNING = frozenset({"homeassistant", "homie", "huawei-iotda", "shelly", "sparkplug-b", "zigbee2mqtt"})
+LEARNING = frozenset(
+    {"ctwing", "homeassistant", "homie", "huawei-iotda", "onenet", "shelly", "sparkplug-b", "tasmota", "zigbee2mqtt"}
+)
 
 log = structlog.get_logger()
 
