@@ -11,6 +11,9 @@ import httpx
 import psycopg
 import pytest
 
+from api.liveness import Watch
+from ingest.errors import Unavailable
+from ingest.readings import from_datetime, to_datetime
 from tests.support.database import fresh_database
 from tests.support.http import TOKEN, Served, clock, event_stream, served
 from tests.support.rows import OPENED, Rows
@@ -210,6 +213,53 @@ def test_ready_needs_migrations_and_readers_that_keep_up(api: Served, rows: Rows
     answer = api.client.get("/readyz")
     assert "recorder of shard main" in problem(answer, 503)
     assert len(answer.json()["errors"]) == 1
+
+
+def test_ready_says_how_old_the_newest_probe_is_and_who_holds_it_up(database: str, rows: Rows) -> None:
+    time, logged = [clock()], {"main": clock()}
+    watch = Watch(shards=["main"], every=3, since=time[0] - 60_000_000, logged=lambda: logged)
+    sent = from_datetime(rows.execute("SELECT now() - interval '2 seconds'")[0][0])
+    for reader in ("writer", "recorder"):
+        rows.insert("cursors", reader=reader, shard="main", probe_sent_at=to_datetime(sent))
+    rows.insert("cursors", reader="writer", shard="recording", changed_at=to_datetime(sent))
+    with served(database, now=lambda: time[0], watch=watch) as api:
+        answer = api.client.get("/readyz").raise_for_status().json()
+        assert answer["reasons"] == [] and set(answer["probe"]) == {"main"}
+        assert answer["probe"]["main"]["log"] < 1 <= answer["probe"]["main"]["writer"] < 10
+        time[0] += 20_000_000
+        detail = problem(api.client.get("/readyz"), 503)
+        assert "broker" in detail and "writer" not in detail and "recorder" not in detail
+        logged["main"] = time[0]
+        detail = problem(api.client.get("/readyz"), 503)
+        assert "broker" not in detail and "writer of shard main" in detail and "recorder of shard main" in detail
+        rows.execute("UPDATE cursors SET probe_sent_at = now() + interval '20 s', changed_at = now() + interval '20 s'")
+        assert api.client.get("/readyz").json()["ready"] is True
+        time[0] += 70_000_000  # a shard that is not probed is late after a minute
+        logged["main"] = time[0]
+        rows.execute(
+            "UPDATE cursors SET probe_sent_at = now() + interval '90 s', changed_at = now() + interval '90 s'"
+            " WHERE shard = 'main'"
+        )
+        assert problem(api.client.get("/readyz"), 503).startswith("writer of shard recording has written nothing")
+
+
+def test_who_has_just_started_waits_for_the_first_probe(database: str, rows: Rows) -> None:
+    time = [clock()]
+    for reader in ("writer", "recorder"):
+        rows.insert("cursors", reader=reader, shard="main")
+    watch = Watch(shards=["main"], every=3, since=time[0], logged=lambda: {"main": None})
+    with served(database, now=lambda: time[0], watch=watch) as api:
+        assert api.client.get("/readyz").json()["probe"] == {"main": {"log": None, "writer": None, "evaluator": None}}
+        time[0] += 15_000_000
+        assert "no probe has come back" in problem(api.client.get("/readyz"), 503)
+
+
+def test_a_log_that_cannot_be_read_is_a_reason(database: str, rows: Rows) -> None:
+    def broken() -> dict[str, int | None]:
+        raise Unavailable("disk I/O error")
+
+    with served(database, watch=Watch(shards=["main"], every=3, logged=broken)) as api:
+        assert "the log cannot be read: disk I/O error" in problem(api.client.get("/readyz"), 503)
 
 
 def test_ready_names_migrations_not_applied(postgres: str) -> None:
@@ -422,6 +472,34 @@ def test_quarantine_shows_the_message_whole(api: Served, rows: Rows) -> None:
     assert [row["payload_text"] for row in shown] == [None, '{"temp']
     assert [row["payload_base64"] for row in shown] == ["/wA=", "eyJ0ZW1w"]
     assert all_items(api, "quarantine", reason="oversize") == []
+
+
+def test_quarantine_is_shown_by_device_too_with_what_floods_only_counted(api: Served, rows: Rows) -> None:
+    seen = {"first_seen": OPENED, "last_seen": OPENED + timedelta(minutes=5)}
+    flood = {"shard": "main", "site": "s1", "device": "d1", "hour": OPENED, "detail": "device d1 sent 500 readings"}
+    rows.insert("quarantine_floods", **flood, **seen, messages=5000, folded=4990)
+    for offset, (device, reason) in enumerate([("d1", "rate"), ("d2", "undecodable"), ("d2", "undecodable")]):
+        row = {"topic": "t", "payload": b"", "detail": "first", "batch": 1, "received_at": OPENED}
+        rows.insert("quarantine", shard="main", log_offset=offset, site="s1", device=device, reason=reason, **row)
+    shown = all_items(api, "quarantine/groups", limit=1)
+    assert [(row["device"], row["reason"], row["count"], row["folded"]) for row in shown] == [
+        ("d1", "rate", 4991, 4990),
+        ("d2", "undecodable", 2, 0),
+    ]
+    assert shown[0]["detail"] == "device d1 sent 500 readings"
+    assert shown[0]["first_seen"] < shown[0]["last_seen"]
+    assert [row["device"] for row in all_items(api, "quarantine/groups", reason="undecodable")] == ["d2"]
+    assert all_items(api, "quarantine/groups", reason="nonsense") == []
+
+
+def test_a_device_shows_how_wrong_its_clock_is(api: Served, rows: Rows) -> None:
+    key = rows.device("s1", "d1")
+    rows.device("s1", "d2")
+    rows.insert("device_clocks", device=key, shard="main", ahead_s=-90.5, learned_at=OPENED, heard_at=OPENED)
+    assert [row["clock_skew_s"] for row in all_items(api, "devices")] == [-90.5, None]
+    assert api.client.get("/api/v1/devices/s1/d1").json()["clock_skew_s"] == -90.5
+    assert "no device d3 at site s1" in problem(api.client.get("/api/v1/devices/s1/d3"), 404)
+    assert "credential" not in api.client.get("/api/v1/devices/s1/d1").json()
 
 
 def test_the_ledger_is_passed_through(api: Served) -> None:
