@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ingest.admission import Admission, Outcome, Reason, Suspicion
+from ingest.codecs import payload_limit
 from ingest.codecs.contract import PAYLOAD_LIMIT, UndecodableYet
 from ingest.errors import Undecodable
 from ingest.inventory import Device, Inventory
@@ -47,8 +48,8 @@ def admit(record: LogRecord, memory: Memory, *, again: bool = False) -> Admissio
         return _set_aside(Reason.NO_SOURCE, detail, message, payload, None)
     if again:
         route = route._replace(limits=None)
-    if len(payload) > PAYLOAD_LIMIT:
-        detail = f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read"
+    if len(payload) > PAYLOAD_LIMIT and len(payload) > (limit := payload_limit(route.source.codec, message.topic)):
+        detail = f"{len(payload)} bytes; at most {limit} are read"
         return _set_aside(Reason.OVERSIZE, detail, message, payload, route.source)
     try:
         decoded = route.decode(message, payload, route.source, route.memory)

@@ -9,8 +9,8 @@ from typing import TextIO
 
 import msgspec
 
-from ingest.codecs import CODECS
-from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory
+from ingest.codecs import CODECS, payload_limit
+from ingest.codecs.contract import CodecMemory
 from ingest.errors import OperatorError, Undecodable
 from ingest.message import Message
 from ingest.readings import Observation, iso
@@ -117,8 +117,8 @@ def _payload(file: str) -> bytes:
 
 
 def _lines(file: str, message: Message, payload: bytes, source: Source, memory: CodecMemory) -> list[str]:
-    if len(payload) > PAYLOAD_LIMIT:
-        raise OperatorError(f"{file}: {len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
+    if len(payload) > (limit := payload_limit(source.codec, message.topic)):
+        raise OperatorError(f"{file}: {len(payload)} bytes; at most {limit} are read")
     try:
         observations = CODECS[source.codec](message, payload, source, memory).observations
     except Undecodable as error:

@@ -22,7 +22,7 @@ from ingest.codecs import (
     tts,
     zigbee2mqtt,
 )
-from ingest.codecs.contract import Decode
+from ingest.codecs.contract import PAYLOAD_LIMIT, Decode
 from ingest.codecs.frames import dragino_lht65, milesight_em300, milesight_gs524n, tg563a, yobiiq_sd1001
 
 CODECS: dict[str, Decode] = {
@@ -51,3 +51,8 @@ CODECS: dict[str, Decode] = {
     "onenet": onenet.decode,
     "onem2m": onem2m.decode,
 }
+
+
+def payload_limit(codec: str, topic: str) -> int:
+    """The largest payload this codec reads on this topic, in bytes."""
+    return zigbee2mqtt.payload_limit(topic) if codec == "zigbee2mqtt" else PAYLOAD_LIMIT

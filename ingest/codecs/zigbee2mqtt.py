@@ -15,13 +15,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ingest.codecs.contract import CodecMemory, Decoded
+import msgspec
+
+from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.naming import Keys, placed
 from ingest.codecs.report import Report, state_of, volts
 from ingest.codecs.times import micros
 from ingest.codecs.values import name as valid_name
-from ingest.codecs.zigbee2mqtt_names import Names, ieee_of
+from ingest.codecs.zigbee2mqtt_names import OF_ONE_BRIDGE, Names, ieee_of
 from ingest.errors import Undecodable
 from ingest.message import Message
 from ingest.readings import STATES, Observation
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 _NOTHING = Decoded()
+#: What a bridge says of itself, kilobytes for each of its devices. Only devices is parsed, and of that what is read.
+_LONG = ("bridge/devices", "bridge/definitions", "bridge/groups", "bridge/info")
+_LONG_LIMIT = 2 * 1024 * 1024
 #: What the keys of converters mean; Home Assistant's entities without a class go by the same names.
 USUAL = {name: name for name in STATES if name != "online"} | {
     "smoke": "smoke_alarm",
@@ -87,6 +92,8 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     """One observation of a device's state; of the bridge's death one for every device remembered behind it."""
     topic = message.topic
     base, friendly = _split(topic, source.filter)
+    if len(payload) > PAYLOAD_LIMIT and friendly not in _LONG:
+        raise Undecodable(f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read of a device")
     if friendly.endswith("/availability"):
         return _availability(message, payload, source, Names(memory, base), friendly.removesuffix("/availability"))
     if friendly == "bridge" or friendly.startswith("bridge/"):
@@ -200,7 +207,7 @@ def _bridge(message: Message, payload: bytes, source: Source, names: Names, what
     if what == "event":
         return _event(message, _object(parse(payload)), source, names)
     if what == "devices" and payload:
-        _learn(parse(payload), names)
+        _learn(payload, names)
     elif what == "response/device/rename":
         data = _object(_object(parse(payload)).get("data"))
         old, new = data.get("from"), data.get("to")
@@ -226,16 +233,32 @@ def _event(message: Message, event: dict[str, object], source: Source, names: Na
     return _told(message, source, [device], True) if type(kind) is str and kind in _JOINED else _NOTHING
 
 
-def _learn(tree: object, names: Names) -> None:
+class _Listed(msgspec.Struct, frozen=True, gc=False):
+    """A device as bridge/devices lists it: of the kilobytes that it says of each what is read, and checked, here."""
+
+    friendly_name: str
+    ieee_address: str | None = None
+    type: str | None = None
+
+
+_listed = msgspec.json.Decoder(list[_Listed]).decode
+
+
+def _learn(payload: bytes, names: Names) -> None:
     """bridge/devices: every device of the network, as it is now."""
-    if type(tree) is not list:
-        raise Undecodable(f"$: {shown(tree)} is no list of devices; send an array")
-    known: dict[str, str] = {}
-    for item in map(_object, tree):
-        friendly = item.get("friendly_name")
-        if type(friendly) is str and friendly and item.get("type") != "Coordinator":
-            known[friendly] = ieee_of(item.get("ieee_address"))
-    names.replace(known)
+    try:
+        devices = _listed(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"no list of devices: {str(error).partition(' - at ')[0].lower()}") from None
+    if len(devices) > 2 * OF_ONE_BRIDGE:
+        raise Undecodable(f"a list of {len(devices)} devices; no network carries more than {OF_ONE_BRIDGE}")
+    listed = (device for device in devices if device.friendly_name and device.type != "Coordinator")
+    names.replace({device.friendly_name: ieee_of(device.ieee_address) for device in listed})
+
+
+def payload_limit(topic: str) -> int:
+    """The largest payload that is read."""
+    return _LONG_LIMIT if topic.endswith(_LONG) else PAYLOAD_LIMIT
 
 
 def _is_command(friendly: str) -> bool:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.codecs import zigbee2mqtt_names
-from ingest.codecs.contract import CodecMemory
+from ingest.codecs import payload_limit, zigbee2mqtt_names
+from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory
 from ingest.codecs.zigbee2mqtt_names import OF_ONE_BRIDGE
+from ingest.errors import Undecodable
 from ingest.sources import Source
 from tests.support.data import sample
 from tests.support.promises import affordable_each, keeps_its_promises, mutated, tell, trees
@@ -104,6 +105,36 @@ def test_one_bridge_cannot_take_the_room_of_the_others() -> None:
     assert len(names(memory)) == OF_ONE_BRIDGE
     tell("zigbee2mqtt", "zigbee2mqtt/bridge/devices", listed[:3], memory, ALL)
     assert list(names(memory)) == ["d0", "d1", "d2"]
+
+
+def listed(kilobytes: int) -> bytes:
+    """bridge/devices of so many devices, with what Zigbee2MQTT says of each."""
+    exposes = [{"name": f"n{number}", "type": "numeric", "access": 1, "values": ["a", 1.5]} for number in range(100)]
+    device = {"friendly_name": "a", "ieee_address": IEEE, "type": "EndDevice", "definition": {"exposes": exposes}}
+    size = len(json.dumps(device))
+    return json.dumps([{**device, "friendly_name": f"d{n}"} for n in range(kilobytes * 1000 // size)]).encode()
+
+
+def test_the_list_of_a_large_network_is_read_and_costs_little() -> None:
+    large = listed(2_000)
+    assert payload_limit("zigbee2mqtt", "zigbee2mqtt/bridge/devices") > len(large) > 7 * PAYLOAD_LIMIT
+    memory: CodecMemory = {}
+    tell("zigbee2mqtt", "zigbee2mqtt/bridge/devices", large, memory, ALL)
+    assert len(names(memory)) > 250
+    made_to_hurt = [
+        b'[{"friendly_name":"a","x":[' + b"1e300," * 300_000 + b"1]}]",
+        b"[" + b'{"friendly_name":"a"},' * 90_000 + b"{}]",
+        b"[" + b"{}," * 600_000 + b"{}]",
+        b'[{"friendly_name":"a","x":' + b"[" * 900_000 + b"]" * 900_000 + b"}]",
+    ]
+    assert affordable_each("zigbee2mqtt", [("z/bridge/devices", payload) for payload in (large, *made_to_hurt)])
+
+
+def test_only_a_bridge_may_say_so_much() -> None:
+    for topic in ("zigbee2mqtt/a", "zigbee2mqtt/bridge/state", "zigbee2mqtt/bridge/event"):
+        assert payload_limit("zigbee2mqtt", topic) == payload_limit("tasmota", topic) == PAYLOAD_LIMIT
+    with pytest.raises(Undecodable, match="at most 262144 are read of a device"):
+        tell("zigbee2mqtt", "zigbee2mqtt/a/bridge/devices", listed(300), {}, ALL)
 
 
 def test_a_dead_bridge_speaks_only_for_its_own_devices() -> None:
