@@ -17,7 +17,7 @@ from ingest.errors import Undecodable
 DEPTH_LIMIT = 64
 #: Numbers with an exponent of two digits or more in one text: the parser takes 20 µs over one such as 1e300.
 _POWERS = 300
-_POWER = re.compile(rb"[eE][+-]?0*[1-9][0-9]")
+_POWER = re.compile(rb"[0-9][eE][+-]?0*[1-9][0-9]")
 _SMALL = 1_500  #: bytes that cannot hold as many
 #: Objects and arrays in one text: ten thousand buffered readings have fewer.
 _PARTS = 12_000
@@ -30,8 +30,13 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(payload: bytes) -> object:
-    """The plain Python value of a JSON text; Undecodable for anything but one well-formed, unambiguous value."""
+def parse(payload: bytes, members: int = 0) -> object:
+    """The plain Python value of a JSON text; Undecodable for anything but one well-formed, unambiguous value.
+
+    `members`: more keys than this, in all objects together, are refused; 0 = as many as there are.
+    """
+    if members and payload.count(b":") > members:
+        raise Undecodable(f"more than {members} keys; send fewer at once")
     opened = payload.count(b"{") + payload.count(b"[") if len(payload) > 2 * DEPTH_LIMIT else 0
     if opened > _PARTS:
         raise Undecodable(f"more than {_PARTS} objects and arrays; send fewer at once")
@@ -53,6 +58,8 @@ def parse(payload: bytes) -> object:
 
 def shown(value: object) -> str:
     """A value of the payload on one line, short enough for a reason."""
+    if type(value) is str and len(value) <= 38 and value.isalnum():
+        return f'"{value}"'
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "an array"
     if isinstance(value, int) and abs(value) >= 10**30:

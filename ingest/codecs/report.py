@@ -19,7 +19,11 @@ _COMMON: dict[str, bool] = {
 }
 _WORDS: dict[str, dict[str, bool]] = {
     "low_battery": {"low": True, **dict.fromkeys(("medium", "middle", "high", "full"), False)},
-    "test": {"checking": True, **dict.fromkeys(("check_success", "check_failure", "success", "failure"), False)},
+    "test": {
+        "checking": True,
+        **dict.fromkeys(("check_success", "check_failure", "success", "failure"), False),
+        **dict.fromkeys(("check success", "check failure"), False),
+    },
     "online": {"online": True, "offline": False},
 }
 #: While measuring or waiting these say nothing of the state.

@@ -45,6 +45,8 @@ _SMOKE_EVENTS: dict[str, dict[str, bool]] = {
     "unmute": {"muted": False},
 }
 _FIRST, _SECOND = frozenset({"", "0", "100"}), frozenset({"1", "101"})
+#: In one message: some times what the largest device says of itself.
+_KEYS = 2_000
 _SILENT = ("/rpc", "/command", "/announce", "/debug/log", "/info")
 
 _Values = dict[str, float]
@@ -60,10 +62,10 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     if prefix and "/" not in component:
         return _status(payload, prefix, component, message, source, memory)
     if topic.endswith("/events/rpc"):
-        return _frame(parse(payload), topic.removesuffix("/events/rpc"), message, source, memory)
+        return _frame(parse(payload, _KEYS), topic.removesuffix("/events/rpc"), message, source, memory)
     if topic.endswith(_SILENT) or "/command/" in topic:
         return _NOTHING
-    tree = parse(payload)
+    tree = parse(payload, _KEYS)
     if type(tree) is dict and "method" in tree:
         return _frame(tree, "", message, source, memory)
     raise Undecodable(f"topic {shown(topic)} is none of a Shelly; it ends in /events/rpc, /status/… or /online")
@@ -96,7 +98,7 @@ def _status(
     if not payload:
         return _NOTHING
     device, _ = _known(prefix, memory)
-    body = parse(payload)
+    body = parse(payload, _KEYS)
     site, device = placed(source, message.topic, body, device)
     values, states = _read({component: body}, device, source)
     if not values and not states:

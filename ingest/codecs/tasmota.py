@@ -63,6 +63,7 @@ _ZONE_BITS = {2: "tamper", 3: "low_battery", 6: "fault", 7: "mains_lost", 8: "te
 _FIRE = "\x00fire"
 _FIRE_LIMIT = 50_000
 _OWN_LIMIT = 256
+_VALUES = 3_000  #: keys in one message
 
 
 def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
@@ -75,7 +76,7 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
         return _lwt(message, payload, source, Names(memory, device), device, online)
     keys = _KEYS.of(source)
     if kind in _SENSOR:
-        return _Reading(message, source, keys, memory, device).of(parse(payload), kind)
+        return _Reading(message, source, keys, memory, device).of(parse(payload, _VALUES), kind)
     if kind in source.fields.values():  # a rule of the operator publishes a mapped state of its own
         report = Report()
         report.put(keys[kind], payload.decode("utf-8", "replace"), kind)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _NOTHING = Decoded()
 _NOBODY = "-"  # the device of a payload that is tried alone, without a sources.yaml
 _DEVICE, _GATEWAY, _CONNECT, _DISCONNECT, _PROTOBUF, _SILENT, _ANY = range(7)
+#: In one message. ThingsBoard itself takes 64 KiB, which has no room for more.
+_KEYS = 5_000
 _KINDS = {
     "v1/gateway/telemetry": _GATEWAY,
     "v1/gateway/attributes": _GATEWAY,
@@ -46,7 +48,7 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
         return _NOTHING
     if kind == _PROTOBUF:
         raise Undecodable(f"topic {shown(message.topic)} carries protobuf; set the device to JSON, topic v2/t/j")
-    tree = parse(payload)
+    tree = parse(payload, _KEYS)
     if kind in (_CONNECT, _DISCONNECT):
         return _connection(tree, message.topic, source, kind == _CONNECT)
     if kind == _GATEWAY or (kind == _ANY and _is_of_gateway(tree)):

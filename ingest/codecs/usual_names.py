@@ -227,7 +227,8 @@ def _smoke(percent: float) -> float:
     return db_per_metre(percent, "obscuration")
 
 
-def _smoke_per_foot(percent: float) -> float:
+def smoke_per_foot(percent: float) -> float:
+    """Obscuration in %/ft as dB/m."""
     return db_per_metre(percent, "obscuration") / 0.3048
 
 
@@ -242,8 +243,8 @@ _CONVERT: dict[tuple[str, str], Convert] = {
     ("smoke", "%/m"): _smoke,
     ("smoke", "%obs/m"): _smoke,
     ("smoke", "%"): _smoke,
-    ("smoke", "%/ft"): _smoke_per_foot,
-    ("smoke", "%obs/ft"): _smoke_per_foot,
+    ("smoke", "%/ft"): smoke_per_foot,
+    ("smoke", "%obs/ft"): smoke_per_foot,
 }
 #: Units that say: this is something else, whatever it is called. A unit nobody knows says nothing.
 _UNITS = frozenset(

@@ -12,6 +12,7 @@ The state is repeated whole with every change, so a smoke that stays true is no 
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from ingest.codecs.json_text import parse, shown
 from ingest.codecs.naming import Keys, placed
 from ingest.codecs.report import Report, state_of, volts
 from ingest.codecs.times import micros
+from ingest.codecs.usual_names import smoke_per_foot
 from ingest.codecs.values import name as valid_name
 from ingest.codecs.zigbee2mqtt_names import OF_ONE_BRIDGE, Names, ieee_of
 from ingest.errors import Undecodable
@@ -39,6 +41,8 @@ _LONG_LIMIT = 2 * 1024 * 1024
 USUAL = {name: name for name in STATES if name != "online"} | {
     "smoke": "smoke_alarm",
     "smoke_state": "smoke_alarm",
+    "smoke_alarm_1": "smoke_alarm",  # of two alarm bits
+    "smoke_alarm_2": "smoke_alarm",
     "fire": "smoke_alarm",
     "heat": "heat_alarm",
     "trouble": "fault",
@@ -53,6 +57,10 @@ USUAL = {name: name for name in STATES if name != "online"} | {
     "battery_state": "low_battery",
     "battery_level": "low_battery",
     "self_test": "test",
+    "self_test_result": "test",
+    "checking_result": "test",
+    "self_checking": "test",
+    "test_in_progress": "test",
     "test_alarm": "test",
     "test_alarm_result": "test",
     "silence": "muted",
@@ -60,6 +68,8 @@ USUAL = {name: name for name in STATES if name != "online"} | {
     "mute": "muted",
     "Muted": "muted",
     "hush": "muted",
+    "smoke_alarm_silenced": "muted",
+    "temporary_mute": "muted",
     "buzzer_manual_mute": "muted",
     "temperature": "temperature",
     "temperature_1": "temperature",
@@ -75,6 +85,7 @@ USUAL = {name: name for name in STATES if name != "online"} | {
     "smoke_density_dbm": "smoke",
     "smoke_density": "smoke_raw",
     "smoke_concentration": "smoke_raw",
+    "smoke_level": "smoke_raw",  # or dB/m, where smoke_unit says so
     "smoke_value": "smoke_raw",
     "co": "co",
     "battery": "battery",
@@ -135,9 +146,11 @@ def _state(message: Message, tree: dict[str, object], source: Source, names: Nam
             if key == "battery_level" and type(value) is not str:  # of others than Tuya a percentage
                 name = "battery"
             report.put(name, value, f"$.{key}")
-            if value == "check_failure":
+            if name == "test" and type(value) is str and value.lower().endswith("failure"):
                 report.put("fault", True, "$")
     values = report.values
+    if "smoke_unit" in tree:
+        _in_unit(tree["smoke_unit"], values)
     if "voltage" in values:
         values["voltage"] = volts(values["voltage"])
     seen = tree.get("last_seen")
@@ -148,6 +161,16 @@ def _state(message: Message, tree: dict[str, object], source: Source, names: Nam
     found = names.id_of(friendly, ieee) if worth else names.known(friendly) or friendly
     site, device = placed(source, message.topic, tree, found)
     return report.observation(_device(device, message.topic), site, observed_at)
+
+
+def _in_unit(unit: object, values: dict[str, float]) -> None:
+    """Heiman's smoke_level is an obscuration once it says in what."""
+    level = values.get("smoke_raw")
+    if level is None or unit not in ("dB/m", "%ft OBS"):
+        return
+    with contextlib.suppress(Undecodable):  # no obscuration can be so
+        values["smoke"] = level if unit == "dB/m" else smoke_per_foot(level)
+        del values["smoke_raw"]
 
 
 def _time(seen: object, zone: str, report: Report) -> int | None:
