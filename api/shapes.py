@@ -52,6 +52,9 @@ class DeviceShape(BaseModel):
     lat: float | None
     lon: float | None
     attributes: dict[str, Any]
+    clock_skew_s: float | None = Field(
+        description="its clock is this far ahead of ours, negative: behind; null: right, or it states no time"
+    )
 
 
 class TeamShape(BaseModel):
@@ -272,6 +275,19 @@ class RefusalShape(BaseModel):
     count: int
     first_at: Time
     last_at: Time
+
+
+class QuarantineGroupShape(BaseModel):
+    """What was set aside of one device for one reason."""
+
+    reason: str
+    site: str
+    device: str
+    count: int
+    folded: int = Field(description="those among them that were only counted, being part of a flood")
+    first_seen: Time
+    last_seen: Time
+    detail: str = Field(description="of the newest")
 
 
 class ProblemShape(BaseModel):

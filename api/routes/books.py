@@ -12,8 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from api.doors import Database, Here
 from api.paging import Key, at, read_page
 from api.parameters import QuarantineListing
-from api.shapes import Items, QuarantineShape
-from ingest.quarantine import STILL_ASIDE
+from api.shapes import Items, QuarantineGroupShape, QuarantineShape
+from ingest.admission import Reason
+from ingest.quarantine import STILL_ASIDE, Wanted, grouped
 
 router = APIRouter(tags=["the books"])
 
@@ -36,6 +37,24 @@ async def quarantine(database: Database, wanted: Annotated[QuarantineListing, Qu
         after=wanted.after,
     )
     return Items[QuarantineShape](items=[_shape(row) for row in page.rows], next=page.next)
+
+
+@router.get("/quarantine/groups")
+async def quarantine_groups(
+    database: Database, wanted: Annotated[QuarantineListing, Query()]
+) -> Items[QuarantineGroupShape]:
+    """The same by device and reason, the most recent first: first and last seen, and how many."""
+    if wanted.reason is not None and wanted.reason not in set(Reason):
+        return Items[QuarantineGroupShape](items=[], next=None)
+    page = await read_page(
+        database,
+        f"SELECT * FROM ({grouped(Wanted(reason=wanted.reason, shard=wanted.shard))}) AS groups",
+        values=wanted.model_dump(),
+        order=(Key("last_seen", at, True), Key("reason"), Key("site"), Key("device")),
+        limit=wanted.limit,
+        after=wanted.after,
+    )
+    return Items[QuarantineGroupShape](items=[QuarantineGroupShape(**row) for row in page.rows], next=page.next)
 
 
 def _shape(row: DictRow) -> QuarantineShape:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 
 from api.doors import Database, Here
 from api.paging import BY_ID, Key, decode_cursor, encode_cursor, read_page
-from api.parameters import AreaListing, DeviceListing, Listing, SiteListing
+from api.parameters import AreaListing, DeviceListing, Listing, Name, SiteListing
+from api.problems import Problem
 from api.shapes import DeviceShape, Items, Place, RuleShape, TeamShape
 
 router = APIRouter(tags=["what is watched"])
@@ -55,6 +56,10 @@ async def _places(
     return Items[Place](items=[Place(**row) for row in page.rows], next=page.next)
 
 
+_DEVICE = """SELECT id, site, name, gateway, device_class, expected_interval_s, enrolled, lat, lon, attributes,
+    ahead_s AS clock_skew_s FROM devices LEFT JOIN device_clocks ON device = key"""
+
+
 @router.get("/devices")
 async def devices(database: Database, wanted: Annotated[DeviceListing, Query()]) -> Items[DeviceShape]:
     """Sensors and gateways, by site and id. Credentials are never shown."""
@@ -62,8 +67,7 @@ async def devices(database: Database, wanted: Annotated[DeviceListing, Query()])
     conditions += ["device_class = %(device_class)s"] if wanted.device_class is not None else []
     page = await read_page(
         database,
-        "SELECT id, site, name, gateway, device_class, expected_interval_s, enrolled, lat, lon, attributes"
-        " FROM devices",
+        _DEVICE,
         conditions=conditions,
         values=wanted.model_dump(),
         order=(Key("site"), Key("id")),
@@ -71,6 +75,16 @@ async def devices(database: Database, wanted: Annotated[DeviceListing, Query()])
         after=wanted.after,
     )
     return Items[DeviceShape](items=[DeviceShape(**row) for row in page.rows], next=page.next)
+
+
+@router.get("/devices/{site}/{device}")
+async def device(database: Database, site: Name, device: Name) -> DeviceShape:
+    """One sensor or gateway."""
+    found = await database.execute(f"{_DEVICE} WHERE site = %s AND id = %s".encode(), (site, device))
+    row = await found.fetchone()
+    if row is None:
+        raise Problem(404, f"no device {device} at site {site}")
+    return DeviceShape(**row)
 
 
 @router.get("/teams")
