@@ -11,6 +11,7 @@ from typing import TextIO, TypeVar
 from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.app import SCHEMAS
+from api.pushes import secrets_of
 from ingest.brokercheck import Grade, check_broker
 from ingest.database import AWAY, Connection, connect, database_url, pending
 from ingest.errors import ConfigError, EmberwatchError
@@ -75,12 +76,22 @@ def _files(report: Report, settings: Settings) -> Sources | None:
             taken_in = report.tried("gb26875", lambda: server_source(sources))
             if taken_in is not None:
                 report.good("gb26875", f"transmitters report to {settings.gb26875_bind}, into shard {taken_in.shard}")
+        _pushes(report, settings, sources)
     if rulebook := report.tried("rules", lambda: load_rulebook(settings.file("rules"))):
         report.good("rules", f"{len(rulebook.rules)} rules, version {rulebook.version}{_origin(settings.rules)}")
     if teams := report.tried("teams", lambda: load_teams(settings.file("teams"))):
         channels = ", ".join(f"{name} ({channel.type})" for name, channel in teams.channels.items())
         report.good("teams", f"{len(teams.teams)} teams, channels {channels}{_origin(settings.teams)}")
     return sources
+
+
+def _pushes(report: Report, settings: Settings, sources: Sources) -> None:
+    """The platforms that push, and whether their secrets are there."""
+    pushed = [source.pushed for source in sources.sources if source.pushed]
+    secrets = report.tried("push", lambda: secrets_of(sources, Path(settings.sources).expanduser().parent))
+    if pushed and secrets is not None:
+        named = [name if name in secrets else f"{name} (by API token alone)" for name in pushed]
+        report.good("push", f"platforms push {', '.join(named)}")
 
 
 def _origin(path: str) -> str:

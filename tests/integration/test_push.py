@@ -6,18 +6,23 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import io
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
+from api.commands.check import Report, _pushes
 from api.push_log import PushLog
 from api.pushes import make_pushes, push_shards, secrets_of
 from api.tokens import digest, issue
@@ -31,10 +36,12 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind, Message, decode_message
 from ingest.readings import Reading
 from ingest.role import announce
+from ingest.settings import Settings
 from ingest.sources_file import parse_sources
 from tests.support.data import sample
 from tests.support.database import fresh_database
 from tests.support.http import TOKEN, Served, clock, served
+from tests.support.program import Program
 
 pytestmark = pytest.mark.integration
 
@@ -407,3 +414,42 @@ def test_the_log_is_told_our_sources_only_where_it_lacks_them(tmp_path: Path) ->
         announce(made.journal.messages, Kind.SOURCES, text, clock)
         made.client.post("ctwing", content=b"{}", params={"token": SECRET})
         assert [record.value.decode() for record in made.records(Kind.SOURCES)] == [SOURCES, text]
+
+
+def test_check_names_the_pushes_and_the_secrets_that_are_missing(tmp_path: Path) -> None:
+    sources = parse_sources(SOURCES, "sources.yaml")
+    settings = Settings(sources=str(tmp_path / "sources.yaml"))
+    out = io.StringIO()
+    report = Report(out)
+    _pushes(report, settings, sources)
+    assert len(report.problems) == 4 and "ctwing.key: no such file" in report.problems[3]
+    for name in ("onenet", "huawei", "onem2m", "ctwing"):
+        (tmp_path / f"{name}.key").write_text(SECRET, encoding="ascii")
+    _pushes(report, settings, sources)
+    assert "platforms push onenet, huawei, onem2m, ctwing, hook (by API token alone)" in out.getvalue()
+    assert len(report.problems) == 4 and SECRET not in out.getvalue()
+
+
+def test_the_program_books_what_is_pushed_and_starts_not_without_a_secret(
+    database: str, tmp_path: Path, mosquitto: Any
+) -> None:
+    text = SOURCES + '  - {filter: "ember/v1/+/+/telemetry", codec: ember-json}\n'
+    program = Program(tmp_path, mqtt=mosquitto.url, database=database, sources=text)
+    refused = subprocess.run(
+        [sys.executable, "-m", "api"], env=program.environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    assert [line.partition(":")[0] for line in refused.stderr.splitlines()] == [
+        f"source push/{name}" for name in ("onenet", "huawei", "onem2m", "ctwing")
+    ]
+    for name in ("onenet", "huawei", "onem2m", "ctwing"):
+        (tmp_path / f"{name}.key").write_text(SECRET, encoding="ascii")
+    with program:
+        address = f"http://127.0.0.1:{program.port}/api/v1/push/"
+        body = sample("ctwing_aep/lian_smoke_dataReport.json").read_bytes()
+        assert httpx.post(f"{address}ctwing", params={"token": SECRET}, content=body).status_code == 200
+        assert httpx.post(f"{address}ctwing", content=body).status_code == 401
+        books = program.drained(1)
+        assert books["messages"]["received"] == 1 == books["messages"]["quarantined"], "nobody registered the head"
+        assert program.get("quarantine")["items"][0]["topic"] == "push/ctwing"
+        assert SECRET not in program.log()
