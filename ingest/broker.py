@@ -85,8 +85,11 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/sbin")
 
 
-def start_broker(folder: Path, port: int = 0, *, kind: str = "", settings: dict[str, str] | None = None) -> Broker:
-    """A broker that answers; port 0 = any free one. `settings` replaces SETTINGS (mosquitto; tests only).
+def start_broker(
+    folder: Path, port: int = 0, *, kind: str = "", settings: dict[str, str] | None = None, config: str = ""
+) -> Broker:
+    """A broker that answers; port 0 = any free one. For tests of mosquitto alone: `settings` replaces SETTINGS, and
+    `config`, which listens on `port`, the whole configuration.
 
     Its queues lie in `folder`, and a broker started there again has them back (amqtt keeps them in memory only).
     """
@@ -94,7 +97,8 @@ def start_broker(folder: Path, port: int = 0, *, kind: str = "", settings: dict[
     kind = kind or ("mosquitto" if find_mosquitto() else "amqtt")
     for attempt in range(5):
         chosen = port or _free_port()
-        process = _spawn_mosquitto(folder, chosen, settings) if kind == "mosquitto" else _spawn_amqtt(folder, chosen)
+        text = config or mosquitto_config(chosen, SETTINGS if settings is None else settings)
+        process = _spawn_mosquitto(folder, text) if kind == "mosquitto" else _spawn_amqtt(folder, chosen)
         if _answers(process, chosen):
             break
         if port or attempt == 4:  # else somebody was faster at the free port
@@ -116,12 +120,12 @@ def mosquitto_config(port: int, settings: dict[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in (own | settings).items())
 
 
-def _spawn_mosquitto(folder: Path, port: int, settings: dict[str, str] | None) -> subprocess.Popen[bytes]:
+def _spawn_mosquitto(folder: Path, text: str) -> subprocess.Popen[bytes]:
     program = find_mosquitto()
     if program is None:
         raise OperatorError(f"mosquitto is not installed; {INSTALL_LINE}")
     config = folder / "mosquitto.conf"
-    config.write_text(mosquitto_config(port, SETTINGS if settings is None else settings), encoding="utf-8")
+    config.write_text(text, encoding="utf-8")
     # Root's mosquitto would change to an unprivileged user that may not pass the folders above this one, and
     # would forget the signal that ends it with us. So it starts as that user, inside a folder it owns, and
     # names everything relative to it.

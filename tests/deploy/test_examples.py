@@ -13,10 +13,12 @@ import yaml
 
 from alerts.rulebook import COMMON, OWN_KEYS, load_rulebook
 from alerts.teams import load_teams
+from ingest.broker import Broker
 from ingest.inventory import Inventory
 from ingest.inventory_file import parse_inventory
 from ingest.settings import KEYS, Settings, load_settings
 from ingest.sources_file import load_sources
+from tests.support.trust import caller, trusting_mosquitto
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 CONFIG = DEPLOY / "config"
@@ -72,6 +74,16 @@ def test_compose_runs_every_role_and_keeps_the_fire_path_off_the_database() -> N
     roles = {"receiver", "writer", "evaluator", "recorder", "dispatcher", "api"}
     assert roles <= set(services)
     assert not any("depends_on" in services[role] for role in ("receiver", "evaluator", "dispatcher"))
+
+
+@pytest.mark.integration
+def test_mosquitto_starts_with_the_examples_for_devices_and_lets_nobody_in_unknown(
+    mosquitto: Broker, tmp_path: Path
+) -> None:
+    with trusting_mosquitto(tmp_path, users=[], sources=[source.filter for source in load_sources(None).sources]) as at:
+        with caller(at.own_url) as ours, caller(f"mqtt://127.0.0.1:{at.ports[1883]}") as stranger:
+            assert ours.refusal == "" and stranger.refusal == "Not authorized"
+        assert "Warning" not in at.log() and "Error" not in at.log()
 
 
 @pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").iterdir()), ids=lambda path: path.name)
