@@ -17,7 +17,7 @@ from ingest.readings import MINUTE
 
 KEPT = 10_000  #: rows; the one refused longest ago is forgotten first
 USER_CHARACTERS, TOPIC_CHARACTERS = 200, 400
-QUIET = 10 * MINUTE  #: between two lines in the log about the same user and reason
+QUIET = 10 * MINUTE  #: between two lines in the log about the same
 LINES = 10  #: in the log at a time
 
 
@@ -66,18 +66,18 @@ class Refusals:
 
 
 class Herald:
-    """Chooses what of it is worth a line in the log: each user and reason at most once in QUIET, LINES at a time."""
+    """Chooses what of it is worth a line in the log: the same user, wish and reason once in QUIET, LINES at a time."""
 
     def __init__(self) -> None:
-        self._quiet_until: dict[tuple[str, Reason], int] = {}
+        self._quiet_until: dict[tuple[str, What, Reason], int] = {}
 
     def worth_telling(self, rows: Sequence[Refused], now: int) -> list[Refused]:
-        """The first of each user and reason, with their number; those not told now are told when they go on."""
+        """The first of each user, wish and reason, with their number; those not told now are told when they go on."""
         if len(self._quiet_until) > KEPT:
             self._quiet_until = {key: until for key, until in self._quiet_until.items() if until > now}
-        folded: dict[tuple[str, Reason], Refused] = {}
+        folded: dict[tuple[str, What, Reason], Refused] = {}
         for row in rows:
-            key = (row.user, row.reason)
+            key = (row.user, row.what, row.reason)
             first = folded.setdefault(key, row)
             if first is not row:
                 folded[key] = msgspec.structs.replace(first, count=first.count + row.count)

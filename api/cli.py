@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from api.commands.device_words import add_device_commands
 from api.commands.people_words import add_people_commands
 from ingest.errors import EmberwatchError
 
@@ -97,6 +98,7 @@ def build_parser() -> Parser:
     _books(commands)
     _panels(commands)
     add_people_commands(commands)
+    add_device_commands(commands)
     return parser
 
 

@@ -23,14 +23,18 @@ _FOR_BROKERS = """SELECT site, id, gateway, device_class, credential,
 
 
 def without_credential(connection: Connection) -> Iterator[list[Key]]:
-    """Registered devices that have none, in pieces of CHUNK; each piece must have got one before the next is read."""
+    """Registered devices that have none, in pieces of CHUNK, by site and id."""
+    last = ("", "")
     while True:
         rows = connection.execute(
-            "SELECT site, id FROM devices WHERE credential = '' AND NOT enrolled ORDER BY site, id LIMIT %s", (CHUNK,)
+            "SELECT site, id FROM devices WHERE credential = '' AND NOT enrolled AND (site, id) > (%s, %s)"
+            " ORDER BY site, id LIMIT %s",
+            (*last, CHUNK),
         ).fetchall()
         if not rows:
             return
         yield [(site, id) for site, id in rows]
+        last = rows[-1]
 
 
 def credential_of(connection: Connection, key: Key) -> str | None:
