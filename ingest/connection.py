@@ -78,6 +78,7 @@ class Connection(ABC):
         self.batch = Batch()
         self.losses = 0
         self.paused = False  #: the log takes nothing: the broker shall keep it, and may close the connection
+        self.held_up = False  #: it was paused, and what waited for the log meanwhile shall keep its order
         self.overlap: Overlap | None = None
         self._shared = shared
         self._address = shared.address

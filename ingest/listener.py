@@ -2,7 +2,8 @@
 
 Away for long, it goes on with a session that is new to the broker, so that a fire does not wait behind everything
 that was queued meanwhile; what the session it left holds comes by ingest.old_session. A connection has two sessions
-at most: as long as one is left over, the other is gone on with, and what waited in it comes first, as backlog.
+at most: as long as one is left over, the other is gone on with, and what waited in it comes first, as backlog. So it
+does where only the log was full: then the order is kept.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Listener(Connection):
 
     def _choose_session(self) -> None:
         memory, name = self._memory, self.plan.name
-        if self._away() and not self._in_order and memory.filters(self.session) and not memory.other(name):
+        in_order = self._in_order or self.held_up
+        if self._away() and not in_order and memory.filters(self.session) and not memory.other(name):
             memory.change(name)
         self.session = memory.current(name)
 
@@ -79,6 +81,7 @@ class Listener(Connection):
         return self.heard_until is None or self._now() - self.heard_until > AWAY
 
     def _let_in(self, *, present: bool) -> None:
+        self._turned_away = 0
         memory = self._memory
         held = memory.filters(self.session)
         other = memory.other(self.plan.name)
@@ -92,8 +95,8 @@ class Listener(Connection):
             held = frozenset()
         if covered and not present:
             self.overlap = self.overlap or Overlap()
-            if not memory.stamp(other):
-                memory.keep_stamp(other, self._first_stamp())
+        if other and not memory.stamp(other):
+            memory.keep_stamp(other, self._first_stamp())
         self._request(held, covered if not present else frozenset())
         if held == frozenset(self.plan.filters):
             self._listen()  # the broker has been queueing all of it; the answer only confirms

@@ -252,7 +252,7 @@ class Receiver:
 
     def _refused(self, lane: Lane[Listener] | Lane[OldSession], error: str) -> None:
         lane.retry_at = self._monotonic() + lane.backoff.next()
-        lane.connection.paused = True
+        lane.connection.paused = lane.connection.held_up = True
         self._metrics.refused()
         if error != lane.error:
             lane.error = error
@@ -335,7 +335,7 @@ class Receiver:
         self._tick_backoff.reset()
         self._tick_error = ""
         for lane in self._lanes:
-            lane.connection.heard_until = now
+            lane.connection.heard_until, lane.connection.held_up = now, False
         return True
 
     def _gauge(self) -> None:

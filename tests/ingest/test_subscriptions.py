@@ -60,3 +60,43 @@ def test_a_damaged_memory_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "receiver-main.json"
     path.write_bytes(b"\x00{")
     assert SessionMemory(path).filters("main") == frozenset()
+
+
+def test_a_connection_has_two_sessions_in_turn(tmp_path: Path) -> None:
+    [plan] = plans([source("a/#", urgent=True)])
+    memory = SessionMemory(tmp_path / "receiver.json")
+    memory.remember("urgent", ["a/#"])
+    assert (memory.current("urgent"), memory.other("urgent")) == ("urgent", "")
+    memory.change("urgent")
+    memory.keep_stamp("urgent", 7)
+    again = SessionMemory(tmp_path / "receiver.json")
+    assert (again.current("urgent"), again.other("urgent")) == ("urgent.2", "urgent")
+    assert again.left(["urgent"]) == [("urgent", "urgent")]
+    assert again.stamp("urgent") == 7
+    assert [plan.client_id("em", session) for session in ("urgent", "urgent.2")] == [
+        "em-main-urgent",
+        "em-main-urgent.2",
+    ]
+    again.forget("urgent")
+    assert (again.other("urgent"), again.left(["urgent"]), again.stamp("urgent")) == ("", [], 0)
+    again.remember("urgent.2", ["a/#"])
+    again.change("urgent")
+    assert (again.current("urgent"), again.other("urgent")) == ("urgent", "urgent.2")
+
+
+def test_a_memory_of_before_there_were_two_sessions_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "receiver.json"
+    path.write_bytes(b'{"connections":4,"filters":{"main":["a/#"],"urgent":[]}}')
+    memory = SessionMemory(path)
+    assert not memory.lost
+    assert (memory.current("main"), memory.filters("main"), memory.next_connection()) == ("main", {"a/#"}, 5)
+    assert memory.left(["main"]) == [("urgent", "urgent")], "its connection is not configured any more"
+
+
+def test_when_the_memory_is_lost_the_second_session_is_looked_for(tmp_path: Path) -> None:
+    memory = SessionMemory(tmp_path / "receiver.json")
+    assert memory.lost
+    memory.guess("main", ["a/#"])
+    assert memory.left(["main"]) == [("main", "main.2")]
+    assert memory.is_guessed("main.2")
+    assert not memory.is_guessed("main")

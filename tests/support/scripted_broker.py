@@ -21,7 +21,8 @@ def packet(first: int, body: bytes) -> bytes:
 
 class ScriptedBroker:
     """`accepts`: protocol levels let in (4, 5); others get `refusal`, or the connection closed when that is empty.
-    `grant`: the answer to every filter but those of `grants`. `publishes`: packets sent after each SUBSCRIBE."""
+    `grant`: the answer to every filter but those of `grants`. `publishes`: packets sent after each SUBSCRIBE.
+    `holds`: client ids whose sessions were kept. `strangers`: client ids that are turned away."""
 
     def __init__(self) -> None:
         self.accepts = {4, 5}
@@ -29,6 +30,9 @@ class ScriptedBroker:
         self.grant = 1
         self.grants: dict[str, int] = {}
         self.publishes: list[bytes] = []
+        self.holds: set[str] = set()
+        self.strangers: set[str] = set()
+        self.heard: list[tuple[str, str]] = []  #: client id, and which of CONNECT, SUBSCRIBE, UNSUBSCRIBE, PROBE
         self.levels: list[int] = []  #: protocol level of every CONNECT
         self.acknowledged: list[int] = []
         self.subscribed = 0
@@ -38,11 +42,19 @@ class ScriptedBroker:
         self._clients: list[socket.socket] = []
         self._threads[0].start()
 
-    def close(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
+    def send(self, some: bytes) -> None:
+        """To the client that came last."""
+        self._clients[-1].sendall(some)
+
+    def hang_up(self) -> None:
+        """Close every connection."""
         for client in self._clients:
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         for thread in self._threads:
             thread.join(5)
         self._server.close()
@@ -58,7 +70,7 @@ class ScriptedBroker:
 
     def _serve(self, client: socket.socket) -> None:
         with client, client.makefile("rb") as stream, contextlib.suppress(OSError):
-            v5 = False
+            v5, client_id = False, ""
             while first := stream.read(1):
                 length, shift = 0, 0
                 while (byte := stream.read(1)[0]) & 128:
@@ -67,26 +79,38 @@ class ScriptedBroker:
                 if first[0] == 0x10:
                     self.levels.append(body[6])
                     v5 = body[6] == 5
+                    client_id = _client_id(body)
+                    self.heard.append((client_id, "CONNECT"))
+                    if client_id in self.strangers:
+                        client.sendall(b"\x20\x03\x00\x85\x00" if v5 else b"\x20\x02\x00\x02")
+                        return
                     if body[6] not in self.accepts:
                         client.sendall(self.refusal)
                         return
-                for answer in self._answers(Packet(first[0], body), v5):
+                for answer in self._answers(Packet(first[0], body), v5, client_id):
                     client.sendall(answer)
 
-    def _answers(self, got: Packet, v5: bool) -> list[bytes]:
+    def _answers(self, got: Packet, v5: bool, client_id: str) -> list[bytes]:
         properties = b"\0" if v5 else b""
         if got.first == 0x10:
-            return [packet(0x20, b"\0\0" + properties)]
+            return [packet(0x20, bytes([client_id in self.holds, 0]) + properties)]
         if got.first == 0x40:
             self.acknowledged.append(int.from_bytes(got.body[:2], "big"))
         if got.first == 0x82:
+            self.heard.append((client_id, "SUBSCRIBE"))
             self.subscribed += 1
             filters = _filters(got.body[3:] if v5 else got.body[2:])
             codes = bytes(self.grants.get(filter_, self.grant) for filter_ in filters)
             return [packet(0x90, got.body[:2] + properties + codes), *self.publishes]
         if got.first == 0xA2:
+            self.heard.append((client_id, "PROBE" if b"emberwatch/drained/" in got.body else "UNSUBSCRIBE"))
             return [packet(0xB0, got.body[:2] + (properties + b"\x11" if v5 else b""))]
         return [b"\xd0\0"] if got.first == 0xC0 else []
+
+
+def _client_id(connect: bytes) -> str:
+    at = 10 + (1 + connect[10] if connect[6] == 5 else 0)
+    return connect[at + 2 : at + 2 + connect[at + 1]].decode()
 
 
 def _filters(body: bytes) -> list[str]:
