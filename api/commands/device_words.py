@@ -43,7 +43,8 @@ def _user(text: str) -> tuple[str, str]:
 def _device_secret(arguments: argparse.Namespace) -> int:
     from api.commands.devices import device_secret
 
-    return device_secret(*arguments.device, arguments.out)
+    site, device = arguments.device
+    return device_secret(site, device, arguments.out)
 
 
 def _device_secrets(arguments: argparse.Namespace) -> int:
