@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -22,103 +19,10 @@ from ingest.errors import ConfigError, LogFull
 from ingest.journal import BEGINNING, Record
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Intake, Kind, Tick, decode_message
-from ingest.receiver import Receiver
-from ingest.sources import Source
-from ingest.subscriptions import Kept
 from tests.support.broker import make_certificates, publisher, unique, wait_until
-from tests.support.memory_log import MemoryJournal
+from tests.support.intaking import Intaker, numbered, source, start_child
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Running:
-    """A receiver in a thread of this process."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._stop = threading.Event()
-        self._errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, args=(receiver,))
-        self._thread.start()
-
-    def _run(self, receiver: Receiver) -> None:
-        try:
-            receiver.run(self._stop)
-        except BaseException as error:
-            self._errors.append(error)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the receiver did not stop"
-        assert not self._errors, self._errors
-
-
-class Intaker:
-    """Everything that stays the same from one run of a receiver to the next."""
-
-    def __init__(self, folder: Path, sources: tuple[Source, ...]) -> None:
-        self.journal = MemoryJournal(folder)
-        self.stream = self.journal.messages
-        self.client_id = unique("rx")
-        self.sources = sources
-        self.ahead = 0  #: µs that the wall clock is ahead, to be away for long in no time
-
-    @contextmanager
-    def running(self, url: str) -> Iterator[Running]:
-        running = Running(
-            Receiver(
-                journal=self.journal,
-                sources=self.sources,
-                mqtt_url=url,
-                client_id=self.client_id,
-                now=lambda: time.time_ns() // 1000 + self.ahead,
-            )
-        )
-        try:
-            yield running
-        finally:
-            running.stop()
-
-    def kinds(self) -> list[int]:
-        return [record.kind for record in self.stream.records]
-
-    def payloads(self) -> list[bytes]:
-        return [payload for _, payload in self.stream.received()]
-
-    def sessions(self) -> dict[str, list[str]]:
-        """What the receiver believes that the broker holds: filters by session."""
-        kept = msgspec.json.decode((self.journal.folder / "receiver.json").read_bytes(), type=Kept)
-        return kept.filters
-
-    def wait_listening(self, *, ticks: int = 1) -> None:
-        wait_until(lambda: self.kinds().count(Kind.TICK) >= ticks, what="a tick")
-
-
-def source(filter_: str, *, urgent: bool = False) -> Source:
-    return Source(filter=filter_, codec="ember-json", shard="main", urgent=urgent)
-
-
-@pytest.fixture
-def topic() -> str:
-    return unique()
-
-
-@pytest.fixture
-def intaker(tmp_path: Path, topic: str) -> Intaker:
-    return Intaker(tmp_path, (source(f"{topic}/a/#"), source(f"{topic}/alarm/#", urgent=True)))
-
-
-@pytest.fixture(params=["mosquitto", "amqtt"])
-def broker(request: pytest.FixtureRequest) -> Broker:
-    name = "mosquitto" if request.param == "mosquitto" else "amqtt_broker"
-    found: Broker = request.getfixturevalue(name)
-    return found
-
-
-def numbered(topic: str, count: int) -> list[tuple[str, bytes]]:
-    return [(f"{topic}/a/{number % 7}", b"%d" % number) for number in range(count)]
 
 
 def test_messages_reach_the_log_as_they_were_published(broker: Broker, intaker: Intaker, topic: str) -> None:
@@ -319,16 +223,6 @@ def test_the_metrics_count_what_is_in_the_log(mosquitto: Broker, intaker: Intake
 
 def received(source_: str) -> float | None:
     return REGISTRY.get_sample_value("emberwatch_ingest_received_total", {"shard": "main", "source": source_})
-
-
-def start_child(url: str, client_id: str, filter_: str, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.receiver_child", url, client_id, filter_, str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def test_nothing_is_lost_when_the_receiver_is_killed_in_mid_stream(

@@ -1,0 +1,28 @@
+"""Fixtures of tests with a real broker and a receiver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingest.broker import Broker
+from tests.support.broker import unique
+from tests.support.intaking import Intaker, source
+
+
+@pytest.fixture
+def topic() -> str:
+    return unique()
+
+
+@pytest.fixture
+def intaker(tmp_path: Path, topic: str) -> Intaker:
+    return Intaker(tmp_path, (source(f"{topic}/a/#"), source(f"{topic}/alarm/#", urgent=True)))
+
+
+@pytest.fixture(params=["mosquitto", "amqtt"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    name = "mosquitto" if request.param == "mosquitto" else "amqtt_broker"
+    found: Broker = request.getfixturevalue(name)
+    return found
