@@ -143,9 +143,12 @@ _USUAL = _table(
         ("battery", _PERCENT, "batterylevelinpercentage"),
         ("battery", _PERCENT, "batterypercentage batterypercent battery_pct"),
         ("voltage", _volts, "batv bat_v bat battv vbat vbatt volt battery_voltage batteryvoltage battery_mv batterymv"),
+        ("voltage", _volts, "batt_volt batt_v battery_volt batteryvolt"),
         ("voltage", _between(0, 1000), "voltage"),
         ("smoke_alarm", _fire, "smoke_alarm smokealarm smoke smoke_detected smokedetected fire_alarm firealarm fire"),
-        ("smoke_alarm", _fire, "alarm_smoke interconnectalarm"),
+        ("smoke_alarm", _fire, "alarm_smoke interconnectalarm smoke_status smokestatus smoke_state smokestate"),
+        ("smoke_alarm", _fire, "smoke_detection smokedetection fire_status firestatus fire_detected firedetected"),
+        ("smoke_alarm", _fire, "smoke_alarm_status smokealarmstatus fire_alarm_status firealarmstatus"),
         ("heat_alarm", _fire, "heat_alarm heatalarm high_temp_alarm hightempalarm"),
         ("manual_alarm", _fire, "manual_alarm manualalarm"),
         ("tamper", _tamper, "tamper tamper_status tamper_alarm tamperalarm tampered tamperstatus"),
@@ -161,7 +164,10 @@ _USUAL = _table(
     )
 )
 #: Objects inside whose keys are usual ones too.
-_INSIDE = frozenset({"data", "status", "temperature_threshold_alarm", "temperature_mutation_alarm"})
+_INSIDE = frozenset(
+    {"data", "status", "temperature_threshold_alarm", "temperature_mutation_alarm", "decoded", "decoded_payload"}
+    | {"payload", "values", "measurements", "readings", "sensors", "sensor", "state", "message", "result", "bytes"}
+)
 #: What is wrong with a TG563A, in its decoder's `status`.
 _TG563A_FAULTS = (
     *("smokeChamberFailure", "fouledSmokeChamber", "ultrasonicSensorFailure", "infraredSensorFailure"),
@@ -179,8 +185,8 @@ def reports_of(tree: object, path: str, source: Source) -> tuple[Report, ...]:
     values: dict[str, float] = {}
     states: dict[str, bool] = {}
     _usual(tree, path, taken_out, values, states)
-    for key in _INSIDE & tree.keys():
-        if type(inner := tree[key]) is dict:
+    for key, inner in tree.items():  # in their order: of two that say the same, all readers take the same one
+        if key in _INSIDE and type(inner) is dict:
             _usual(inner, f"{path}.{key}", taken_out, values, states)
     _products(tree, taken_out, values, states)
     if taken_out:
@@ -226,6 +232,9 @@ def _products(
     status = tree.get("status")
     if type(status) is dict and "smokeAlarm" in status:
         _tg563a(tree, status, stated, values, states)
+    volts = tree.get("Volt")
+    if type(volts) is str and volts.endswith("(low battery)"):  # Netvox
+        _usual({"battery_low": True, "voltage": volts.partition("(")[0]}, "", stated, values, states)
     if tree.get("No_connect"):
         values.pop("temperature_2", None)
     for key, names in _CAYENNE.items():
