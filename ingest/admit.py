@@ -4,15 +4,16 @@ alike, so that the two never disagree.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 from ingest.admission import Admission, Outcome, Reason, Suspicion
+from ingest.belonging import Refusal, find, too_fast
 from ingest.codecs import payload_limit
 from ingest.codecs.contract import PAYLOAD_LIMIT, UndecodableYet
 from ingest.errors import Undecodable
-from ingest.inventory import Device, Inventory
+from ingest.inventory import Device
 from ingest.memory import Memory, Route
 from ingest.message import Message, decode_message
 from ingest.readings import SECOND, Lateness, Observation, Reading
@@ -47,7 +48,7 @@ def admit(record: LogRecord, memory: Memory, *, again: bool = False) -> Admissio
         detail = f"source {message.source} is not in sources.yaml, or its codec is not built"
         return _set_aside(Reason.NO_SOURCE, detail, message, payload, None)
     if again:
-        route = route._replace(limits=None)
+        route = route._replace(counted=False)
     if len(payload) > PAYLOAD_LIMIT and len(payload) > (limit := payload_limit(route.source.codec, message.topic)):
         detail = f"{len(payload)} bytes; at most {limit} are read"
         return _set_aside(Reason.OVERSIZE, detail, message, payload, route.source)
@@ -89,14 +90,6 @@ def _set_aside(reason: Reason, detail: str, message: Message, payload: bytes, so
     )
 
 
-class _Refusal(NamedTuple):
-    """A device's observation that is not admitted."""
-
-    reason: Reason
-    detail: str
-    item: Observation
-
-
 class _Arrival:
     """One message on its way in, and what is asked about it more than once."""
 
@@ -129,23 +122,24 @@ class _Arrival:
             return True
         return item.observed_at is not None and BOUND < self.at - item.observed_at <= OLDEST
 
-    def beyond(self, found: Device, items: list[Observation], *, stored: bool) -> list[_Refusal | None]:
+    def beyond(self, found: Device, items: list[Observation], *, stored: bool) -> list[Refusal | None]:
         """Which of a device's observations come too fast: their refusals, None for those that go on."""
         key = (found.site, found.id)
-        rates, limits = self.memory.rates, self.route.limits
-        if limits is None:
+        rates, route = self.memory.rates, self.route
+        if not route.counted:
             return [None] * len(items)
+        limits = (route.limit, route.gateway_limit)
         why = rates.beyond(key, _behind(found, self.gateway), self.at, limits, stored=stored)
         if why is None:
             return [None] * len(items)
-        refusals = [None if rates.excepts(key, item) else _too_fast(found, item, why) for item in items]
+        refusals = [None if rates.excepts(key, item) else too_fast(found, item, why) for item in items]
         if any(refusals) and rates.is_news(key, self.at):
             self.flood = f"{found.site}/{found.id} floods: {why}; what is beyond is set aside, fire states go on"
         return refusals
 
     def count(self, found: Device, number: int, *, stored: bool) -> None:
         """Count a device's readings that went on."""
-        if self.route.limits is not None:
+        if self.route.counted:
             gateway = _behind(found, self.gateway)
             self.memory.rates.count((found.site, found.id), gateway, number, stored=stored)
 
@@ -157,11 +151,6 @@ def _behind(found: Device, named: str) -> Key | None:
     return (found.site, found.gateway) if found.gateway else None
 
 
-def _too_fast(found: Device, item: Observation, why: str) -> _Refusal:
-    item = msgspec.structs.replace(item, site=found.site, device=found.id)
-    return _Refusal(Reason.RATE, f"{why}; further ones are set aside", item)
-
-
 def _usual(item: Observation, message: Message, at: int, route: Route, memory: Memory) -> Admission | None:
     """Nearly every message: live news of a registered device whose clock is right. None: look closely.
 
@@ -170,32 +159,26 @@ def _usual(item: Observation, message: Message, at: int, route: Route, memory: M
     stated, site = item.observed_at, item.site
     if stated is None or site is None or not -BOUND <= at - stated <= BOUND or not (item.values or item.states):
         return None
-    limits = route.limits
-    if limits is None or message.retain or message.backlog or item.historical:
+    if not route.usual or message.retain or message.backlog or item.historical:
         return None
     key = (site, item.device)
     found = memory.inventory.devices.get(key)
     if found is None or key in memory.clocks.wrong:
         return None
-    gateway = None
-    if found.gateway or route.gateway is not None:
-        named = route.gateway.in_topic(message.topic) if route.gateway is not None else ""
-        if _strange(found, named):
-            return None
-        gateway = _behind(found, named)
     site, device = key = (found.site, found.id)  # one text for all readings of a device
     prints = memory.prints
     mark = reading_print(site, device, item)
-    if prints.last.get(key) == mark or prints.known(mark):
+    if prints.last.get(key) == mark or mark in prints.young or mark in prints.old:
         return None
     rates = memory.rates
-    window = rates.devices
-    if at >= window.ends:
-        rates.begin_devices(at)
-    said = window.live.get(key, 0)
-    if said >= limits.device or (gateway is not None and not rates.take_gateway(gateway, at, limits)):
+    if at >= rates.ends:
+        rates.begin(at)
+    live = rates.live
+    said = live.get(key, 0)
+    gateway = found.gateway
+    if said >= route.limit or (gateway and not rates.take_gateway((site, gateway), at, route.gateway_limit)):
         return None
-    window.live[key] = said + 1
+    live[key] = said + 1
     prints.keep(mark)
     prints.last[key] = mark
     reading = Reading(
@@ -213,8 +196,8 @@ def _usual(item: Observation, message: Message, at: int, route: Route, memory: M
 
 def _judge_one(item: Observation, arrival: _Arrival) -> Admission:
     """One reading, without the book-keeping of an array; `_judge` gives the same."""
-    found = _find(item, arrival)
-    if isinstance(found, _Refusal):
+    found = find(item, arrival.memory.inventory, arrival.route.enrols, arrival.gateway)
+    if isinstance(found, Refusal):
         return _verdict([], 0, [found])
     key = (found.site, found.id)
     stored = arrival.stored(item, alone=True)
@@ -229,11 +212,11 @@ def _judge_one(item: Observation, arrival: _Arrival) -> Admission:
 
 
 def _judge(items: tuple[Observation, ...], arrival: _Arrival) -> Admission:
-    refusals: list[_Refusal] = []
+    refusals: list[Refusal] = []
     groups: dict[Key, tuple[Device, list[int]]] = {}
     for index, item in enumerate(items):
-        found = _find(item, arrival)
-        if isinstance(found, _Refusal):
+        found = find(item, arrival.memory.inventory, arrival.route.enrols, arrival.gateway)
+        if isinstance(found, Refusal):
             refusals.append(found)
         else:
             groups.setdefault((found.site, found.id), (found, []))[1].append(index)
@@ -247,17 +230,17 @@ def _judge(items: tuple[Observation, ...], arrival: _Arrival) -> Admission:
 
 
 def _take_group(
-    found: Device, group: list[Observation], arrival: _Arrival, refusals: list[_Refusal]
+    found: Device, group: list[Observation], arrival: _Arrival, refusals: list[Refusal]
 ) -> dict[int, Reading]:
     """The new readings of one device's observations in a message, by their place; adds to `refusals`."""
     key, alone = (found.site, found.id), len(group) == 1
     stored = arrival.stored(group[0], alone=alone)
-    too_fast = arrival.beyond(found, group, stored=stored)
-    refusals += [refusal for refusal in too_fast if refusal is not None]
+    beyond = arrival.beyond(found, group, stored=stored)
+    refusals += [refusal for refusal in beyond if refusal is not None]
     new = [
         place
         for place, item in enumerate(group)
-        if too_fast[place] is None and not _seen(item, key, arrival, alone=alone)
+        if beyond[place] is None and not _seen(item, key, arrival, alone=alone)
     ]
     if not new:
         return {}
@@ -266,7 +249,7 @@ def _take_group(
     return {place: _reading(group[place], key, *whens[place], arrival.at) for place in new}
 
 
-def _verdict(readings: list[Reading], duplicates: int, refusals: list[_Refusal], flood: str = "") -> Admission:
+def _verdict(readings: list[Reading], duplicates: int, refusals: list[Refusal], flood: str = "") -> Admission:
     refused_whole = bool(refusals) and not readings and not duplicates
     detail = refusals[0].detail if refusals else ""
     if len(refusals) > 1:
@@ -286,7 +269,7 @@ def _verdict(readings: list[Reading], duplicates: int, refusals: list[_Refusal],
     )
 
 
-def _suspicion(refusals: list[_Refusal]) -> Suspicion | None:
+def _suspicion(refusals: list[Refusal]) -> Suspicion | None:
     burning = [(refusal, fire_states(refusal.item)) for refusal in refusals]
     told = [(refusal, states) for refusal, states in burning if states]
     if not told:
@@ -298,48 +281,6 @@ def _suspicion(refusals: list[_Refusal]) -> Suspicion | None:
         device=refusal.item.device,
         why=f"{refusal.reason}: {', '.join(states)} ({refusal.detail}){more}",
     )
-
-
-def _find(item: Observation, arrival: _Arrival) -> Device | _Refusal:
-    inventory = arrival.memory.inventory
-    found = inventory.find(item.site, item.device)
-    if found is not None:
-        return _behind_another(found, item, arrival.gateway) if _strange(found, arrival.gateway) else found
-    enrols = arrival.route.enrols
-    if enrols is not None and _can_enrol(item) and enrols(item.site or "", item.device):
-        return inventory.enrol(item.site or "", item.device)
-    return _stranger(item, inventory, listed=enrols is not None)
-
-
-def _strange(found: Device, named: str) -> bool:
-    """Whether a topic's gateway speaks for a device of another one; it may speak for itself."""
-    return bool(named and found.gateway) and named not in (found.gateway, found.id)
-
-
-def _behind_another(found: Device, item: Observation, named: str) -> _Refusal:
-    item = msgspec.structs.replace(item, site=found.site)
-    detail = f"device {found.id} is registered behind gateway {found.gateway}, and gateway {named} speaks for it"
-    return _Refusal(Reason.WRONG_GATEWAY, detail, item)
-
-
-def _stranger(item: Observation, inventory: Inventory, *, listed: bool) -> _Refusal:
-    unlisted = ", and not on the allow-list of its source" if listed else ""
-    sites = inventory.sites_of(item.device)
-    if item.site is None:
-        where = f"registered at {len(sites)} sites, and nothing says which" if sites else f"not registered{unlisted}"
-        return _Refusal(Reason.UNKNOWN_DEVICE, f"device {item.device} is {where}", item)
-    if sites:
-        detail = f"device {item.device} speaks for site {item.site} and is registered at {', '.join(sites[:3])}"
-        return _Refusal(Reason.WRONG_SITE, detail, item)
-    return _Refusal(
-        Reason.UNKNOWN_DEVICE, f"device {item.device} is not registered at site {item.site}{unlisted}", item
-    )
-
-
-def _can_enrol(item: Observation) -> bool:
-    """Names of the wire become inventory rows only when they can be keys there."""
-    site, device = item.site or "", item.device
-    return bool(site and device) and "/" not in site and site.isprintable() and device.isprintable()
 
 
 #: A live repeat of a device with a wrong clock is believed to be one only this soon after: the clock may stand

@@ -11,7 +11,7 @@ from ingest.codecs import CODECS
 from ingest.codecs.contract import CodecMemory, Decode
 from ingest.codecs.naming import Naming, parse_naming
 from ingest.inventory import Inventory, InventoryDelta
-from ingest.rates import Limits, Rates, limits_of
+from ingest.rates import NO_LIMIT, Rates, device_limit
 from ingest.repeats import SIZE, Prints
 from ingest.sources import Clock, Source, Sources, allow_list
 from ingest.timing import Clocks, Key, WrongClock
@@ -24,7 +24,10 @@ class Route(NamedTuple):
     decode: Decode
     memory: CodecMemory
     observed: bool
-    limits: Limits | None  #: None: nobody counts, as in a recording
+    usual: bool  #: whether its messages may go the short way
+    counted: bool  #: whether readings count against limits; not in a recording
+    limit: int  #: of live readings of a device in its window
+    gateway_limit: int
     gateway: Naming | None  #: where the topic names the gateway
     enrols: Callable[[str, str], bool] | None  #: which unknown devices (site, id) register themselves
 
@@ -36,7 +39,10 @@ def _route(source: Source, memory: CodecMemory) -> Route:
         decode=CODECS[source.codec],
         memory=memory,
         observed=observed,
-        limits=None if observed else limits_of(source.rate_per_minute, source.gateway_rate_per_minute),
+        usual=not observed and not source.gateway,
+        counted=not observed,
+        limit=device_limit(source.rate_per_minute),
+        gateway_limit=source.gateway_rate_per_minute or NO_LIMIT,
         gateway=parse_naming(source.gateway) if source.gateway else None,
         enrols=allow_list(source.enrol),
     )

@@ -8,8 +8,6 @@ their own; without one, a flood would only have to claim old times.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from ingest.readings import FIRE_STATES, HOUR, MINUTE, SECOND, Observation
@@ -27,76 +25,64 @@ NO_LIMIT = 1 << 62
 MOST_TOLD = 50
 
 
-class Limits(NamedTuple):
-    """Of one source: live readings in one window, of a device and of a gateway."""
-
-    device: int
-    gateway: int
-
-
-def limits_of(device_per_minute: int, gateway_per_minute: int) -> Limits:
-    """The limits of a source that states these; 0 = none."""
-    share = MINUTE // DEVICE_WINDOW
-    return Limits(-(-device_per_minute // share) if device_per_minute else NO_LIMIT, gateway_per_minute or NO_LIMIT)
+def device_limit(per_minute: int) -> int:
+    """Live readings of a device in its window, where a source allows it so many a minute; 0 = no limit."""
+    return -(-per_minute * DEVICE_WINDOW // MINUTE) if per_minute else NO_LIMIT
 
 
 class Window(msgspec.Struct):
-    """Readings counted until `ends` (µs, log time), those that are news and those that were stored."""
+    """Readings counted until `ends` (µs, log time): those that are news, and those that were stored."""
 
     ends: int = 0
     live: dict[Key, int] = {}
     stored: dict[Key, int] = {}
 
-    def begin(self, at: int, span: int) -> None:
-        """A new window, the one this time lies in."""
-        self.ends = (at // span + 1) * span
-        self.live = {}
-        self.stored = {}
 
+class Rates(Window):
+    """What devices (the window itself) and gateways said in the windows at hand. Part of admit's memory."""
 
-class Rates(msgspec.Struct):
-    """What was said in the windows at hand. Part of admit's memory."""
-
-    devices: Window = msgspec.field(default_factory=Window)
     gateways: Window = msgspec.field(default_factory=Window)
-    #: the fire states that went on beyond a limit, by device, in the devices' window
+    #: the fire states that went on beyond a limit, by device, in this window
     excepted: dict[Key, dict[str, bool]] = {}
     hour: int = 0
     told: dict[Key, None] = {}  #: whose flood was told in this hour
 
-    def begin_devices(self, at: int) -> None:
+    def begin(self, at: int) -> None:
         """Forget what devices said in the window before."""
-        self.devices.begin(at, DEVICE_WINDOW)
-        self.excepted = {}
+        self.ends = (at // DEVICE_WINDOW + 1) * DEVICE_WINDOW
+        self.live, self.stored, self.excepted = {}, {}, {}
 
-    def take_gateway(self, gateway: Key, at: int, limits: Limits) -> bool:
+    def of_gateways(self, at: int) -> Window:
+        """The window of gateways, a new one when the one at hand is over."""
+        window = self.gateways
+        if at >= window.ends:
+            window = self.gateways = Window(ends=(at // GATEWAY_WINDOW + 1) * GATEWAY_WINDOW)
+        return window
+
+    def take_gateway(self, gateway: Key, at: int, limit: int) -> bool:
         """Count one live reading of a gateway; False, and not counted, when it is beyond the limit."""
-        if at >= self.gateways.ends:
-            self.gateways.begin(at, GATEWAY_WINDOW)
-        brought = self.gateways.live.get(gateway, 0)
-        if brought >= limits.gateway:
+        live = self.of_gateways(at).live
+        brought = live.get(gateway, 0)
+        if brought >= limit:
             return False
-        self.gateways.live[gateway] = brought + 1
+        live[gateway] = brought + 1
         return True
 
-    def beyond(self, key: Key, gateway: Key | None, at: int, limits: Limits, *, stored: bool) -> str | None:
-        """Which limit the device has reached, in words; None while it may go on."""
-        if at >= self.devices.ends:
-            self.begin_devices(at)
+    def beyond(self, key: Key, gateway: Key | None, at: int, limits: tuple[int, int], *, stored: bool) -> str | None:
+        """Which limit (of a device, of a gateway) is reached, in words; None while the device may go on."""
+        if at >= self.ends:
+            self.begin(at)
         times, what = (STORED, "stored readings") if stored else (1, "readings")
-        if _counts(self.devices, stored).get(key, 0) >= limits.device * times:
-            return f"device {key[1]} sent {limits.device * times} {what} within {DEVICE_WINDOW // SECOND} s"
-        if gateway is None:
-            return None
-        if at >= self.gateways.ends:
-            self.gateways.begin(at, GATEWAY_WINDOW)
-        if _counts(self.gateways, stored).get(gateway, 0) >= limits.gateway * times:
-            return f"gateway {gateway[1]} brought {limits.gateway * times} {what} within {GATEWAY_WINDOW // SECOND} s"
+        most, most_of_gateway = limits[0] * times, limits[1] * times
+        if _counts(self, stored).get(key, 0) >= most:
+            return f"device {key[1]} sent {most} {what} within {DEVICE_WINDOW // SECOND} s"
+        if gateway is not None and _counts(self.of_gateways(at), stored).get(gateway, 0) >= most_of_gateway:
+            return f"gateway {gateway[1]} brought {most_of_gateway} {what} within {GATEWAY_WINDOW // SECOND} s"
         return None
 
     def count(self, key: Key, gateway: Key | None, number: int, *, stored: bool) -> None:
         """Count readings that went on; `beyond` has been asked at this time."""
-        said = _counts(self.devices, stored)
+        said = _counts(self, stored)
         said[key] = said.get(key, 0) + number
         if gateway is not None:
             brought = _counts(self.gateways, stored)
