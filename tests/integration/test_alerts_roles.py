@@ -108,6 +108,11 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def judging(roles: Roles) -> None:
+    """The evaluator is at work: before that, a fire is told ahead of it after a moment."""
+    until(lambda: '"evaluating"' in roles.said("evaluator"), within=30)
+
+
 def append(journal: SqliteJournal, kind: Kind, meta: bytes = b"", value: bytes = b"") -> None:
     journal.messages.append([Entry(kind, meta, value)], now=wall())
 
@@ -131,6 +136,7 @@ def test_an_alarm_in_the_log_reaches_the_team_while_no_database_exists(
     append(journal, Kind.INVENTORY, value=encode(PLACES))
     append(journal, Kind.TICK, value=encode(Tick(listened=1)))
     roles.start("evaluator")
+    judging(roles)
     roles.start("dispatcher")
     append(journal, Kind.MESSAGE, *alarm("shed-1", "d1"))
     (page,) = collector.wants(1, within=30)
@@ -147,6 +153,7 @@ def test_a_smoke_alarm_of_an_unregistered_device_is_told(
 ) -> None:
     append(journal, Kind.TICK, value=encode(Tick(listened=1)))
     roles.start("evaluator")
+    judging(roles)
     roles.start("dispatcher")
     append(journal, Kind.MESSAGE, *alarm("nowhere", "stranger"))
     (page,) = collector.wants(1, within=30)
@@ -164,6 +171,7 @@ def test_a_gap_told_by_the_dispatcher_is_not_told_again_by_the_engine(
     assert page.body["reason"] == "blind"
     append(journal, Kind.INTAKE, value=encode(Intake(down_at=down, up_at=wall(), reason="test")))
     roles.start("evaluator")
+    judging(roles)
     append(journal, Kind.MESSAGE, *alarm("nowhere", "stranger"))  # decided after the gap, so the gap is decided by then
     collector.wants(1, within=30, where=lambda body: body["class"] == "fire")
     assert roles.end() == [0, 0]
