@@ -26,7 +26,6 @@ class Loopback:
     def __init__(self, shard: str) -> None:
         self.shard = shard
         self.topic = PROBES + shard
-        self.came_back_at = 0  #: when the newest probe that is in the log was sent, µs
         self._out: dict[bytes, int] = {}  #: payload → when it was sent, in the order of sending
         self._turn = threading.Lock()
 

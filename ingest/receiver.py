@@ -94,7 +94,6 @@ class Receiver:
             for plan in _with_probes(plans(sources), loopback)
         ]
         self._old: list[Lane[OldSession]] = []
-        self._loopback = loopback
         self._metrics = ReceiverMetrics(
             shard=shard,
             sources=[source.filter for source in sources],
@@ -244,8 +243,6 @@ class Receiver:
 
     def _note_probes(self, batch: Batch) -> None:
         for sent_at in batch.probes:
-            if self._loopback is not None:
-                self._loopback.came_back_at = max(self._loopback.came_back_at, sent_at)
             self._metrics.probe_logged(sent_at, seconds=max(0, self._now() - sent_at) / SECOND)
         if batch.strays:
             self._metrics.strays(batch.strays)
