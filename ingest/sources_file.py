@@ -205,8 +205,10 @@ def _check_gateway(file: ConfigFile, source: Source, at: _Path) -> None:
     if source.gateway == INVENTORY or source.gateway.startswith("$"):
         help_ = "only a topic can vouch for a gateway: write topic:2, or its id where there is one alone"
         file.problem(f"gateway: {source.gateway!r} is what a device says of itself; {help_}", *at, "gateway")
-    else:
-        _problem_of(file, "gateway", parse_naming, source.gateway, (*at, "gateway"))
+    elif _problem_of(file, "gateway", parse_naming, source.gateway, (*at, "gateway")):
+        levels = source.filter.split("/")
+        if levels[-1] != "#" and parse_naming(source.gateway).level > len(levels):
+            file.problem(f"gateway: {source.filter} has {len(levels)} levels, not {source.gateway}", *at, "gateway")
 
 
 def _check_codec(file: ConfigFile, source: Source, entry: dict[str, object], at: _Path) -> None:

@@ -305,6 +305,40 @@ def test_a_source_that_enrols_registers_unknown_devices() -> None:
     assert desk.hear("in/barn/d2", {"v": 20}, at=0).outcome is Outcome.STORED  # ids are unique within a site only
 
 
+def test_an_allow_list_enrols_those_it_names_and_says_so_of_the_others() -> None:
+    desk = Desk(ENROL.replace("enrol: true", 'enrol: ["x*", "barn/*"]', 1))
+    assert desk.hear("in/new/x1", {"v": 20}, at=0).outcome is Outcome.STORED
+    assert desk.hear("in/barn/y1", {"v": 20}, at=0).outcome is Outcome.STORED
+    said = desk.hear("in/new/z1", {"v": 20, "alarm": {"smoke": True}}, at=1)
+    assert (said.outcome, said.reason) == (Outcome.QUARANTINED, Reason.UNKNOWN_DEVICE)
+    assert said.detail == "device z1 is not registered at site new, and not on the allow-list of its source"
+    assert said.suspicion is not None
+    loaded = Memory.load(desk.memory.dump())
+    assert admit(desk.records[-1], loaded).reason is Reason.UNKNOWN_DEVICE
+
+
+BEHIND = """
+sources:
+  - {filter: "z2m/+/+", codec: json-map, gateway: "topic:2", device: "topic:3", time: "$.t",
+     fields: {temperature: "$.v", smoke_alarm: "$.alarm"}}
+"""
+
+
+def test_a_gateway_speaks_for_its_own_devices_for_itself_and_for_those_behind_none() -> None:
+    desk = Desk(BEHIND)
+    behind = [Device(id=name, site="shed", gateway=gateway) for name, gateway in [("h1", "g1"), ("g1", "g0")]]
+    desk.memory.apply_inventory(InventoryDelta(devices=behind))
+    for device in ("h1", "g1", "d2"):
+        assert desk.hear(f"z2m/g1/{device}", {"v": 20, "t": stamp(0)}, at=0).outcome is Outcome.STORED
+    said = desk.hear("z2m/g2/h1", {"v": 20, "t": stamp(1)}, at=1)
+    assert (said.outcome, said.reason, said.suspicion) == (Outcome.QUARANTINED, Reason.WRONG_GATEWAY, None)
+    assert (said.site, said.device) == ("shed", "h1")
+    assert said.detail == "device h1 is registered behind gateway g1, and gateway g2 speaks for it"
+    fire = desk.hear("z2m/g2/h1", {"alarm": True, "t": stamp(2)}, at=2)
+    assert fire.suspicion is not None
+    assert (fire.suspicion.site, fire.suspicion.device) == ("shed", "h1")
+
+
 def test_names_that_cannot_be_keys_are_not_enrolled() -> None:
     desk = Desk(ENROL)
     for topic in ("in/a\x07b/x1", "in/shed/x\x01", "in/shed/"):

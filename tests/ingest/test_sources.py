@@ -8,7 +8,7 @@ import pytest
 
 from ingest.codecs import CODECS
 from ingest.errors import ConfigError
-from ingest.sources import Clock
+from ingest.sources import Clock, allow_list
 from ingest.sources_file import load_sources, parse_sources
 
 ROOT = Path(__file__).parents[2]
@@ -127,12 +127,69 @@ MAP = 'filter: "m/#", codec: json-map, device: x'
             "{" + MAP + ", enrol: true, fields: {co: $.c}}",
             "enrol: unknown devices need a site; write site: as $.path, topic:2 or a name",
         ),
+        (
+            "{" + MAP + ", enrol: yes please, fields: {co: $.c}}",
+            "enrol: 'yes please' is neither true, false nor a list such as [00158d*, shed-7/*]",
+        ),
+        (
+            '{filter: "a", codec: zigbee2mqtt, enrol: []}',
+            "enrol: [] is neither true, false nor a list such as [00158d*, shed-7/*]",
+        ),
+        (
+            '{filter: "a", codec: zigbee2mqtt, enrol: ["x*", 15]}',
+            "enrol: 15 is no pattern; write a device id or site/id, in quotes, where * stands for anything",
+        ),
+        (
+            '{filter: "a", codec: zigbee2mqtt, gateway: $.gw}',
+            "gateway: '$.gw' is what a device says of itself; only a topic can vouch for a gateway: write topic:2, or"
+            " its id where there is one alone",
+        ),
+        ('{filter: "a/+", codec: zigbee2mqtt, gateway: "topic:3"}', "gateway: a/+ has 2 levels, not topic:3"),
+        ('{filter: "a", codec: ember-json, gateway: g1}', "gateway: ember-json finds this by itself; remove the key"),
+        (
+            '{filter: "a", codec: zigbee2mqtt, rate_per_minute: 59}',
+            "rate_per_minute: 59 is no limit; write readings a minute, 60 or more, or 0 for no limit",
+        ),
+        (
+            '{filter: "a", codec: zigbee2mqtt, gateway_rate_per_minute: true}',
+            "gateway_rate_per_minute: True is no limit; write readings a minute, 60 or more, or 0 for no limit",
+        ),
     ],
 )
 def test_one_problem_of_one_source(entry: str, problem: str) -> None:
     found = [line.removeprefix("s.yaml:2: ") for line in problems(entry)]
     assert problem in found
     assert len(found) == 1 or "fields: nothing is mapped" in found[-1]
+
+
+def test_an_allow_list_and_limits_are_read() -> None:
+    text = """sources:
+  - {filter: "z/#", codec: zigbee2mqtt, enrol: ["00158d*", "shed-7/*"], gateway: "topic:2", rate_per_minute: 0}
+"""
+    (source,) = parse_sources(text, "s.yaml").sources
+    assert (source.enrol, source.gateway) == (("00158d*", "shed-7/*"), "topic:2")
+    assert (source.rate_per_minute, source.gateway_rate_per_minute) == (0, 60_000)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "site", "device", "listed"),
+    [
+        (("00158d*",), "shed", "00158d01", True),
+        (("00158d*",), "shed", "00158D01", False),
+        (("00158d*",), "00158d", "x", False),
+        (("head-?",), "shed", "head-1", True),
+        (("head-?",), "shed", "head-12", False),
+        (("head-[12]",), "shed", "head-2", True),
+        (("x", "shed-7/*"), "shed-7", "anything", True),
+        (("x", "shed-7/*"), "shed-77", "anything", False),
+        (("*",), "shed", "a/b", True),
+        (("shed/a*",), "shed", "a/b", True),
+        (("a.c",), "shed", "abc", False),
+    ],
+)
+def test_an_allow_list_takes_whole_ids(patterns: tuple[str, ...], site: str, device: str, listed: bool) -> None:
+    allowed = allow_list(patterns)
+    assert allowed is not None and allowed(site, device) is listed
 
 
 def test_a_shard_has_one_clock() -> None:
