@@ -337,7 +337,8 @@ def test_nothing_under_the_api_is_open_to_a_caller_without_the_right(api: Served
     asked = 0
     with httpx.Client(base_url=api.url, headers=nothing) as client:
         for path, methods in client.get("/openapi.json").json()["paths"].items():
-            for method in methods if path.startswith("/api/") else ():
+            # who pushes proves itself in ways of its own: tests/integration/test_push.py
+            for method in methods if path.startswith("/api/") and "/push/" not in path else ():
                 right = "act" if method == "post" else "read"
                 answer = client.request(method, re.sub(r"{\w+}", str(uuid.uuid4()), path))
                 assert f"scope {right}" in refused(answer, 403), path
