@@ -160,6 +160,19 @@ def test_the_old_session_is_unsubscribed_only_when_the_new_one_is_subscribed(
     assert told[-1] == ("test-main", "CONNECT"), "once more, to have it dropped"
 
 
+def test_as_long_as_the_new_session_s_subscriptions_are_not_answered_the_old_one_goes_on(
+    broker: ScriptedBroker, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.listener.ANSWER_S", 2.5)
+    left_long_ago(journal)
+    broker.holds, broker.silent = {"test-main"}, True
+    with running(receiver(journal, broker.url)):
+        wait_until(lambda: broker.subscribed == 2)
+        assert ("test-main", "CONNECT") not in broker.heard
+        broker.silent = False
+        wait_until(lambda: ("test-main", "UNSUBSCRIBE") in broker.heard)
+
+
 @pytest.mark.parametrize("subscribed", [True, False], ids=["subscribed", "not subscribed yet"])
 def test_killed_on_the_way_to_a_new_session_both_are_gone_on_with(
     broker: ScriptedBroker, journal: MemoryJournal, subscribed: bool

@@ -22,7 +22,8 @@ def packet(first: int, body: bytes) -> bytes:
 class ScriptedBroker:
     """`accepts`: protocol levels let in (4, 5); others get `refusal`, or the connection closed when that is empty.
     `grant`: the answer to every filter but those of `grants`. `publishes`: packets sent after each SUBSCRIBE.
-    `holds`: client ids whose sessions were kept. `strangers`: client ids that are turned away."""
+    `holds`: client ids whose sessions were kept. `strangers`: client ids that are turned away.
+    `silent`: SUBSCRIBE is not answered."""
 
     def __init__(self) -> None:
         self.accepts = {4, 5}
@@ -32,6 +33,7 @@ class ScriptedBroker:
         self.publishes: list[bytes] = []
         self.holds: set[str] = set()
         self.strangers: set[str] = set()
+        self.silent = False
         self.heard: list[tuple[str, str]] = []  #: client id, and which of CONNECT, SUBSCRIBE, UNSUBSCRIBE, PROBE
         self.levels: list[int] = []  #: protocol level of every CONNECT
         self.acknowledged: list[int] = []
@@ -99,6 +101,8 @@ class ScriptedBroker:
         if got.first == 0x82:
             self.heard.append((client_id, "SUBSCRIBE"))
             self.subscribed += 1
+            if self.silent:
+                return []
             filters = _filters(got.body[3:] if v5 else got.body[2:])
             codes = bytes(self.grants.get(filter_, self.grant) for filter_ in filters)
             return [packet(0x90, got.body[:2] + properties + codes), *self.publishes]
