@@ -9,15 +9,17 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from enum import StrEnum
 
 import msgspec
 
-from ingest.brokerprobe import Answer, Probe, Refused
+from ingest.brokerdoors import door_findings
+from ingest.brokerfinding import Finding, Grade
+from ingest.brokerprobe import LOAD_BYTES, LOAD_MESSAGES, Answer, Probe, Refused
 from ingest.brokertrouble import trouble
 from ingest.errors import OperatorError
 from ingest.localbroker import local_mosquitto
 from ingest.mqtt import V5, V311, BrokerAddress, parse_mqtt_url
+from ingest.outage import Load, Room, load_of, outage_finding
 from ingest.sources import Source
 from ingest.subscriptions import connection_problems
 
@@ -28,31 +30,18 @@ LARGEST_MESSAGE = 1 << 20  #: what an array of buffered readings can need
 QUIET_S = 0.4  #: nothing came for so long: nothing more comes
 
 
-class Grade(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"  #: as it should be
-    NOTE = "note"  #: loses nothing by itself; to know, or to make better
-    LOSES = "loses"  #: messages can be lost before they reach us
-    BROKEN = "broken"  #: nothing works until this is changed
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing seen about the broker: `about` is a word, `seen` what was seen, `change` what to do about it."""
-
-    grade: Grade
-    about: str
-    seen: str
-    change: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.grade}: {self.about}: {self.seen}" + (f"; {self.change}" if self.change else "")
-
-
 def check_broker(
-    mqtt_url: str, sources: Sequence[Source] = (), *, messages: int = MESSAGES, seconds: float = SECONDS
+    mqtt_url: str,
+    sources: Sequence[Source] = (),
+    *,
+    inventory_rate: float | None = None,
+    messages: int = MESSAGES,
+    seconds: float = SECONDS,
 ) -> list[Finding]:
-    """Everything worth saying about the broker, within `seconds`; never raises for what a broker may do."""
+    """Everything worth saying about the broker, within `seconds`; never raises for what a broker may do.
+
+    `inventory_rate`: messages/s that the registered devices send, where that is known.
+    """
     sources = [source for source in sources if source.by_broker]
     findings = [Finding(grade=Grade.BROKEN, about="sources", seen=problem) for problem in connection_problems(sources)]
     try:
@@ -60,7 +49,7 @@ def check_broker(
     except OperatorError as error:
         return [*findings, Finding(grade=Grade.BROKEN, about="connection", seen=str(error))]
     try:
-        return findings + _Check(address, messages, time.monotonic() + seconds).run(sources)
+        return findings + _Check(address, messages, time.monotonic() + seconds, inventory_rate).run(sources)
     except Refused as error:
         broken = Finding(grade=Grade.BROKEN, about="connection", seen=str(error))
     except (OperatorError, OSError) as error:
@@ -72,17 +61,18 @@ def check_broker(
 class _Check:
     """One run against one broker."""
 
-    def __init__(self, address: BrokerAddress, messages: int, deadline: float) -> None:
+    def __init__(self, address: BrokerAddress, messages: int, deadline: float, inventory_rate: float | None) -> None:
         self._address = address
+        self._inventory_rate = inventory_rate
         self._messages = messages
         self._deadline = deadline
         self._protocol = V5
         self._name = f"emberwatch-check-{secrets.token_hex(8)}"
         self._topic = f"emberwatch/probe/{secrets.token_hex(16)}"
 
-    def _probe(self, name: str = "", *, clean: bool = True) -> Probe:
+    def _probe(self, name: str = "", *, clean: bool = True, address: BrokerAddress | None = None) -> Probe:
         return Probe(
-            self._address,
+            address or self._address,
             client_id=self._name + name,
             protocol=self._protocol,
             clean=clean,
@@ -92,7 +82,7 @@ class _Check:
     def run(self, sources: Sequence[Source]) -> list[Finding]:
         first = self._first_contact()
         try:
-            first.ask_version()
+            first.ask_about_itself()
             findings = [_protocol_finding(self._protocol == V5, first.answer), *_stated(first.answer)]
             refused = first.subscribe([source.filter for source in sources], qos=0)
             findings += [
@@ -106,7 +96,9 @@ class _Check:
             ]
         finally:
             first.leave(forget=True)
-        return findings + self._burst() + _persistence(self._address)
+        findings += door_findings(self._address, lambda nobody: self._probe("-nobody", address=nobody))
+        load = _load(first.answer, self._inventory_rate)
+        return findings + self._burst(load) + _persistence(self._address)
 
     def _first_contact(self) -> Probe:
         try:
@@ -117,7 +109,7 @@ class _Check:
             self._protocol = V311
             return self._probe("-first")
 
-    def _burst(self) -> list[Finding]:
+    def _burst(self, load: Load) -> list[Finding]:
         parked = self._probe(clean=False)
         refused = parked.subscribe([self._topic], qos=1)
         if refused:
@@ -138,6 +130,7 @@ class _Check:
         try:
             came, window = _count(back, published)
             findings = _burst_findings(published, came, window, kept=back.answer.session_present)
+            findings += self._outage(published, came, load)
         finally:
             back.leave(forget=True)
             self._forget()
@@ -145,6 +138,15 @@ class _Check:
             seen = f"only {published:,} of {self._messages:,} messages of the test could be published in time"
             findings.append(Finding(grade=Grade.NOTE, about="burst", seen=seen))
         return findings
+
+    def _outage(self, published: int, came: int, load: Load) -> list[Finding]:
+        if not came:
+            return []  # said before: nothing is kept
+        local = local_mosquitto(self._address)
+        room = local.room() if local else Room()
+        if came < published:
+            room = msgspec.structs.replace(room, messages=came)
+        return [outage_finding(room, load, seen_at_least=came)]
 
     def _publish(self) -> int:
         publisher = Probe(
@@ -162,6 +164,12 @@ class _Check:
         """A session of MQTT 3.1.1 ends only when its client comes back with a clean one."""
         if self._protocol == V311:
             self._probe(clean=True).leave(forget=True)
+
+
+def _load(answer: Answer, inventory_rate: float | None) -> Load:
+    present, octets = answer.a_second(LOAD_MESSAGES), answer.a_second(LOAD_BYTES)
+    each = octets / present if octets and present and present >= 1.0 else None
+    return load_of(present=present, inventory=inventory_rate, bytes_=each)
 
 
 def _count(back: Probe, published: int) -> tuple[int, int]:
@@ -300,24 +308,24 @@ def _persistence(address: BrokerAddress) -> list[Finding]:
                 "to know, publish to a parked session, restart the broker, and look",
             )
         ]
-    if local.get("persistence") != "true":
+    if local.last("persistence", "false") != "true":
         return [
             Finding(
                 grade=Grade.LOSES,
                 about=about,
-                seen=f"{local['path']}: persistence is off: a restart of the broker forgets what it queued",
+                seen=f"{local.path}: persistence is off: a restart of the broker forgets what it queued",
                 change="set persistence true",
             )
         ]
-    seconds = int(local.get("autosave_interval", "1800"))
+    seconds = int(local.last("autosave_interval", "1800"))
     if seconds == 0 or seconds > 60:
         saves = f"each {seconds} s" if seconds else "only when it ends"
         return [
             Finding(
                 grade=Grade.LOSES,
                 about=about,
-                seen=f"{local['path']}: queues are written to disk {saves}: a power cut loses what came since",
+                seen=f"{local.path}: queues are written to disk {saves}: a power cut loses what came since",
                 change="set autosave_interval 30",
             )
         ]
-    return [Finding(grade=Grade.OK, about=about, seen=f"{local['path']}: queues are written to disk each {seconds} s")]
+    return [Finding(grade=Grade.OK, about=about, seen=f"{local.path}: queues are written to disk each {seconds} s")]

@@ -26,6 +26,10 @@ LIMITS = (
     "WildcardSubscriptionAvailable",
     "SharedSubscriptionAvailable",
 )
+VERSION = "$SYS/broker/version"
+LOAD_MESSAGES = "$SYS/broker/load/publish/received/1min"
+LOAD_BYTES = "$SYS/broker/load/bytes/received/1min"
+ABOUT_ITSELF = (VERSION, LOAD_MESSAGES, LOAD_BYTES)  #: as mosquitto names it
 
 
 class Refused(Exception):
@@ -41,7 +45,19 @@ class Answer(msgspec.Struct, kw_only=True):
 
     session_present: bool
     limits: dict[str, int]
-    version: str = ""  #: what it says of itself in $SYS, "" when it says nothing
+    said: dict[str, str] = {}  #: what it says of itself under ABOUT_ITSELF
+
+    @property
+    def version(self) -> str:
+        """ "" when it says nothing."""
+        return self.said.get(VERSION, "")
+
+    def a_second(self, topic: str) -> float | None:
+        """One of its averages, which mosquitto gives by the minute."""
+        try:
+            return float(self.said[topic]) / 60
+        except (KeyError, ValueError):
+            return None
 
 
 class Probe:
@@ -57,6 +73,7 @@ class Probe:
         deadline: float,
     ) -> None:
         self.received: list[int] = []
+        self.refusals = 0  #: publishes that the broker refused, as far as its protocol says so
         self.answer = Answer(session_present=False, limits={})
         self._address = address
         self._deadline = deadline
@@ -110,10 +127,11 @@ class Probe:
                     refused[filter_] = code.getName()
         return refused
 
-    def ask_version(self) -> None:
+    def ask_about_itself(self) -> None:
         """Put into the answer what the broker says of itself in $SYS, if it does so soon."""
-        self._client.subscribe("$SYS/broker/version", 0)
-        self._serve(lambda: bool(self.answer.version), seconds=0.3)
+        for topic in ABOUT_ITSELF:
+            self._client.subscribe(topic, 0)
+        self._serve(lambda: len(self.answer.said) == len(ABOUT_ITSELF), seconds=0.3)
 
     def publish(self, topic: str, count: int, *, until: float) -> int:
         """Publish `count` small messages with QoS 1; how many the broker acknowledged before `until`."""
@@ -195,12 +213,13 @@ class Probe:
     def _on_subscribe(self, client: Any, _: Any, number: int, codes: list[ReasonCode], properties: Any) -> None:
         self._granted = codes
 
-    def _on_publish(self, *_: object) -> None:
+    def _on_publish(self, client: Any, _: Any, number: int, reason: ReasonCode, properties: Any) -> None:
         self._published += 1
+        self.refusals += reason.is_failure
 
     def _on_message(self, client: Any, _: Any, message: MQTTMessage) -> None:
-        if message.topic == "$SYS/broker/version":
-            self.answer.version = bytes(message.payload).decode("utf-8", "replace")[:60]
+        if message.topic in ABOUT_ITSELF:
+            self.answer.said[message.topic] = bytes(message.payload).decode("utf-8", "replace")[:60]
         elif message.qos == 1:
             self.received.append(message.mid)
             self._fresh = True

@@ -12,7 +12,8 @@ from alerts.rulebook import load_rulebook
 from alerts.teams import load_teams
 from api.app import SCHEMAS
 from api.pushes import secrets_of
-from ingest.brokercheck import Grade, check_broker
+from ingest.brokercheck import check_broker
+from ingest.brokerfinding import BAD
 from ingest.database import AWAY, Connection, connect, database_url, pending
 from ingest.errors import ConfigError, EmberwatchError
 from ingest.gb26875_server import server_source
@@ -61,8 +62,8 @@ def check(out: TextIO) -> int:
         report.good("settings", f"data folder {settings.data}")
         sources = _files(report, settings)
         _disk(report, settings)
-        _database(report, settings)
-        _broker(report, settings, sources)
+        rate = _database(report, settings)
+        _broker(report, settings, sources, rate)
     count = len(report.problems)
     print(f"{count} problem{'' if count == 1 else 's'}" if count else "all good", file=out)
     return 1 if count else 0
@@ -113,19 +114,28 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _database(report: Report, settings: Settings) -> None:
-    def look() -> None:
+def _database(report: Report, settings: Settings) -> float | None:
+    """How many messages a second the registered devices send at least; None when nobody can say."""
+
+    def look() -> float | None:
         with (
             database_url(settings.database_url, settings.data) as url,
             closing(connect(url, name="check", autocommit=True)) as connection,
         ):
             for good, finding in _findings(connection):
                 (report.good if good else report.bad)("database", finding)
+            return None if pending(connection, SCHEMAS) else _expected_rate(connection)
 
     try:
-        report.tried("database", look)
+        return report.tried("database", look)
     except AWAY as error:
         report.bad("database", " ".join(str(error).split()))
+        return None
+
+
+def _expected_rate(connection: Connection) -> float | None:
+    (rate,) = connection.execute("SELECT sum(1 / expected_interval_s)::float8 FROM devices").fetchone() or (None,)
+    return float(rate) if rate else None
 
 
 def _findings(connection: Connection) -> Iterator[tuple[bool, str]]:
@@ -146,8 +156,8 @@ def _findings(connection: Connection) -> Iterator[tuple[bool, str]]:
     yield bool(devices), f"inventory: {sites} sites, {devices} devices{advice}"
 
 
-def _broker(report: Report, settings: Settings, sources: Sources | None) -> None:
-    for finding in check_broker(settings.mqtt_url, sources.sources if sources else ()):
-        bad = finding.grade in (Grade.LOSES, Grade.BROKEN)
+def _broker(report: Report, settings: Settings, sources: Sources | None, rate: float | None) -> None:
+    for finding in check_broker(settings.mqtt_url, sources.sources if sources else (), inventory_rate=rate):
+        bad = finding.grade in BAD
         text = f"{finding.about}: {finding.seen}" + (f"; {finding.change}" if finding.change else "")
         (report.bad if bad else report.good)("broker", " ".join(text.split()))

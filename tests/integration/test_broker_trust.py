@@ -20,7 +20,8 @@ from structlog.testing import capture_logs
 from ingest import mqtt
 from ingest.asker import Asker
 from ingest.broker import Broker
-from ingest.brokercheck import Grade, check_broker
+from ingest.brokercheck import check_broker
+from ingest.brokerfinding import Grade
 from ingest.codecs.contract import Request
 from ingest.errors import OperatorError, Unavailable
 from ingest.inventory import Device, DeviceClass

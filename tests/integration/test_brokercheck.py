@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from ingest import brokerdoors, localbroker
 from ingest.broker import Broker, start_broker
-from ingest.brokercheck import Finding, Grade, check_broker
+from ingest.brokercheck import check_broker
+from ingest.brokerfinding import Finding, Grade
 from ingest.localbroker import read_mosquitto_config
 from ingest.sources import Source
-from tests.support.broker import make_certificates, publisher, unique
+from tests.support.broker import make_certificates, publisher, unique, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -50,14 +52,22 @@ def bad(findings: list[Finding]) -> dict[str, str]:
 def test_the_configuration_we_ship_passes(mosquitto: Broker, tmp_path: Path) -> None:
     with mosquitto_with(tmp_path, deployed_settings()) as broker:
         findings = check_broker(broker.url, SOURCES)
-    assert set(graded(findings, Grade.OK)) == {"protocol", "limits", "queue", "window", "persistence"}
-    assert len(findings) == 5
+    assert set(graded(findings, Grade.OK)) == {
+        "protocol",
+        "limits",
+        "doors",
+        "queue",
+        "window",
+        "outage",
+        "persistence",
+    }
+    assert len(findings) == 7
 
 
 def test_a_stock_mosquitto_is_told_which_settings_lose_messages(mosquitto: Broker, tmp_path: Path) -> None:
     with mosquitto_with(tmp_path, {}) as broker:
         found = bad(check_broker(broker.url, SOURCES))
-    assert set(found) == {"queue", "persistence"}
+    assert set(found) == {"queue", "outage", "persistence"}
     assert "max_queued_messages 0" in found["queue"]
     assert "persistence true" in found["persistence"]
 
@@ -75,7 +85,7 @@ def test_each_setting_that_loses_messages_is_named(
 ) -> None:
     with mosquitto_with(tmp_path, deployed_settings() | {setting: value}) as broker:
         found = bad(check_broker(broker.url, SOURCES))
-    assert list(found) == [about]
+    assert set(found) - {"outage"} == {about}
     assert named in found[about]
 
 
@@ -91,7 +101,7 @@ def test_the_check_leaves_nothing_behind(mosquitto: Broker, tmp_path: Path) -> N
 def test_amqtt_is_checked_too_and_what_cannot_be_seen_is_said(amqtt_broker: Broker) -> None:
     findings = check_broker(amqtt_broker.url, SOURCES, messages=300)
     assert bad(findings) == {}
-    assert set(graded(findings, Grade.NOTE)) == {"protocol", "persistence"}
+    assert set(graded(findings, Grade.NOTE)) == {"protocol", "outage", "persistence"}
     assert "cannot be seen over the wire" in graded(findings, Grade.NOTE)["persistence"]
 
 
@@ -153,3 +163,47 @@ def test_tls_is_checked_against_the_authority_of_the_url(mosquitto: Broker, tmp_
         (finding,) = check_broker(url)
         assert "TLS" in str(finding) and "ca=" in str(finding)
         assert bad(check_broker(f"{url}?ca={folder / 'cert.pem'}", SOURCES, messages=300)) == {}
+
+
+def test_the_outage_is_measured_against_what_the_inventory_sends(mosquitto: Broker, tmp_path: Path) -> None:
+    with mosquitto_with(tmp_path, deployed_settings() | {"max_queued_messages": "100000"}) as broker:
+        found = graded(check_broker(broker.url, SOURCES, inventory_rate=1000.0), Grade.LOSES)["outage"]
+    assert "covers about 1.7 minutes at 1,000 messages/s (what the inventory's devices send)" in found
+    assert "about 100,000 messages" in found and "max_queued_messages 0" in found
+
+
+def test_a_broker_that_tells_its_rate_is_measured_against_that(mosquitto: Broker, tmp_path: Path) -> None:
+    with mosquitto_with(tmp_path, deployed_settings() | {"sys_interval": "1"}) as broker:
+        with publisher(broker.url) as client:
+            for _ in range(5):
+                client.publish_all((unique(), b"x" * 50) for _ in range(400))
+        wait_until(lambda: "(the present rate)" in str(check_broker(broker.url, messages=50)), seconds=30)
+
+
+@pytest.mark.parametrize(("acl", "grade"), [("", Grade.OPEN), ("user nobody\ntopic a\n", None)])
+def test_a_broker_in_the_network_that_takes_messages_of_nobody_is_open(
+    mosquitto: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acl: str, grade: Grade | None
+) -> None:
+    monkeypatch.setattr(brokerdoors, "is_loopback", lambda host: False)
+    settings = deployed_settings()
+    (tmp_path / "broker").mkdir()
+    if acl:
+        (tmp_path / "broker" / "acl").write_text(acl)
+        settings |= {"acl_file": "acl"}
+    with mosquitto_with(tmp_path, settings) as broker:
+        findings = check_broker(broker.url, messages=50)
+    plain = graded(findings, Grade.NOTE)["TLS"]
+    assert "in the clear" in plain and "mqtts://" in plain
+    opened = graded(findings, Grade.OPEN).get("anonymous", "")
+    assert ("may publish" in opened and "allow_anonymous false" in opened) == (grade is Grade.OPEN)
+
+
+def test_a_local_broker_that_listens_to_the_network_without_names_is_open(
+    mosquitto: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(localbroker, "is_loopback", lambda host: host != "0.0.0.0")
+    with mosquitto_with(tmp_path, deployed_settings()) as broker:
+        config = broker.folder / "mosquitto.conf"
+        config.write_text(config.read_text() + "listener 1884 0.0.0.0\n")
+        found = graded(check_broker(broker.url, messages=50), Grade.OPEN)["anonymous"]
+    assert "listener 1884 0.0.0.0 lets anybody on the network in" in found
