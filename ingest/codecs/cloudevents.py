@@ -29,6 +29,7 @@ _NOTHING = Decoded()
 _REQUIRED = ("id", "source", "specversion", "type")
 _MEDIA = "application/cloudevents"
 _DATA = ("data", "data_base64")
+_KEYS = 5_000  #: in one event
 _LONGEST_NUMBER = 18  # digits of a whole number that fits a sequence number
 
 
@@ -66,7 +67,7 @@ def _is_json(content_type: object) -> bool:
 def _structured(payload: bytes, media: str) -> dict[str, object]:
     if media not in (_MEDIA, f"{_MEDIA}+json"):
         raise Undecodable(f"content type {shown(media)}: MQTT carries one event each, as {_MEDIA}+json")
-    event = parse(payload)
+    event = parse(payload, _KEYS)
     if type(event) is list:
         raise Undecodable("$: a batch of events; MQTT carries one event each")
     if type(event) is not dict:
@@ -99,7 +100,7 @@ def _inner(data: bytes, content_type: object) -> object:
     if not content_type and data.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
-        return parse(data)
+        return parse(data, _KEYS)
     except Undecodable as error:
         raise Undecodable(f"$.data: {error}") from None
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.platforms import (
+    KEYS,
     SIGNALS,
     Reader,
     Special,
@@ -64,7 +65,7 @@ _WARNING, _FAULT = 2, 3  # eventType
 
 def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
     """Data, events and online reports; answers to commands carry no reading."""
-    tree = parse(payload)
+    tree = parse(payload, KEYS)
     reader = Reader(source, message.topic, tree)
     for item in reader.items(tree, "$"):
         try:

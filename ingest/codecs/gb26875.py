@@ -21,6 +21,7 @@ from ingest.codecs.gb26875_frame import (
     CONFIRM,
     CONTROL,
     DENY,
+    FRAME_LIMIT,
     HEAD,
     NO_ADDRESS,
     REQUEST,
@@ -116,6 +117,7 @@ def _binary(payload: bytes) -> bytes:
 
 def _pieces(data: bytes) -> Iterator[tuple[int, Frame] | str]:
     """Frames with their places, and between them what is wrong."""
+    size, data = len(data), data[: _READ_LIMIT + FRAME_LIMIT]  # nothing behind that is looked at
     if not data.strip(_PADDING):
         yield "empty; a frame begins with 40 40"
     at = begun = 0
@@ -132,6 +134,8 @@ def _pieces(data: bytes) -> Iterator[tuple[int, Frame] | str]:
         elif end > start:
             yield start, read_frame(data, start, end)
         at = end
+    if size > len(data):
+        yield f"byte {at}: more than a transmitter sends at once; only what is before it is read"
 
 
 def _read(frame: Frame, start: int, message: Message, source: Source, found: _Found) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
-from ingest.codecs.platforms import SIGNALS, Reader, Special, absent, body_of, stated
+from ingest.codecs.platforms import KEYS, SIGNALS, Reader, Special, absent, body_of, stated
 from ingest.codecs.values import NAME_LIMIT, mapped_quantity
 from ingest.errors import Undecodable
 from ingest.message import Message
@@ -35,7 +35,7 @@ _GATEWAYS, _BEHIND = 1_000, 100
 
 def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
     """Property reports, messages and status updates, pushed (v5 and the older notifyType form) or sent by devices."""
-    tree = parse(payload)
+    tree = parse(payload, KEYS)
     reader = Reader(source, message.topic, tree)
     for item in reader.items(tree, "$"):
         try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
-from ingest.codecs.platforms import SIGNALS, Reader, absent, body_of, stated
+from ingest.codecs.platforms import KEYS, SIGNALS, Reader, absent, body_of, stated
 from ingest.errors import Undecodable
 from ingest.message import Message
 
@@ -30,7 +30,7 @@ _NO_READING = Decoded()
 
 def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
     """Content instances; verification requests, ends of subscriptions and other resources carry no reading."""
-    tree = parse(payload)
+    tree = parse(payload, KEYS)
     if type(tree) is dict:
         tree = tree.get("m2m:rqp", tree)
     if type(tree) is dict and ("rsc" in tree or tree.get("op", _NOTIFY) != _NOTIFY):

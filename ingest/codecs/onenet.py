@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
 from ingest.codecs.platforms import (
+    KEYS,
     SIGNALS,
     Reader,
     Special,
@@ -54,7 +55,7 @@ _TOPIC = "$sys/"
 
 def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory) -> Decoded:
     """Data points, properties, events and online reports; results of commands carry no reading."""
-    tree = parse(payload)
+    tree = parse(payload, KEYS)
     reader = Reader(source, message.topic, tree)
     for item, pushed_at in _messages(reader, tree):
         try:

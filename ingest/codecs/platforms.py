@@ -28,6 +28,8 @@ _ALARMS = frozenset(
 
 #: Of one message, objects and keys together: far more than any platform packs into one, and soon looked at.
 ITEMS = 1_500
+#: Of one message, with those that nobody looks at.
+KEYS = 5_000
 
 #: Keys of a format that mean something without a source's help, and those (None) that do not although they seem to.
 Special = Mapping[str, Meaning | None]
@@ -184,7 +186,7 @@ def body_of(value: object, path: str) -> object:
     if type(value) is not str or not value.lstrip().startswith(("{", "[")):
         return value
     try:
-        return parse(value.encode())
+        return parse(value.encode(), KEYS)
     except Undecodable as error:
         raise Undecodable(f"{path}: {error}") from None
     except UnicodeEncodeError:

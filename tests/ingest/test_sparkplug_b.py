@@ -83,7 +83,7 @@ def test_the_request_for_a_rebirth_is_that_of_the_specification() -> None:
 
 def test_unknown_aliases_are_set_aside_and_their_birth_is_asked_for_once() -> None:
     host = Host()
-    with pytest.raises(UndecodableYet, match=r"alias 1 .* Sheds/gw-01") as caught:
+    with pytest.raises(UndecodableYet, match=r'alias 1 .* "Sheds/gw-01"') as caught:
         host.hears(DDATA, smoke())
     (request,) = caught.value.requests
     assert (request.topic, request.payload) == ("spBv1.0/Sheds/NCMD/gw-01", rebirth_request(AT))
