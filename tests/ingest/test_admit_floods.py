@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,6 +193,18 @@ def test_a_message_out_of_quarantine_is_not_counted(desk: Desk) -> None:
     again = judge_again(Record(99, micros(2), int(word.kind), word.meta, word.value), desk.memory)
     assert again is not None and again.admission.outcome is Outcome.STORED
     assert desk.memory.rates.live == before
+
+
+def test_a_memory_of_the_release_before_has_no_counts_and_loads(desk: Desk) -> None:
+    flood(desk, 3, at=1)
+    dumped = msgspec.msgpack.decode(desk.memory.dump())
+    del dumped["rates"]
+    for source in dumped["sources"]["sources"]:
+        for new in ("gateway", "rate_per_minute", "gateway_rate_per_minute"):
+            source.pop(new)
+    loaded = Memory.load(msgspec.msgpack.encode(dumped))
+    assert not loaded.rates.live and loaded.prints.last == desk.memory.prints.last
+    assert {source.rate_per_minute for source in loaded.sources.sources} == {DEVICE_PER_MINUTE}
 
 
 heard = st.tuples(
