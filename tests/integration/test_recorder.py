@@ -18,14 +18,16 @@ from psycopg_pool import ConnectionPool
 
 from alerts import store
 from alerts.alert import AlertState
+from alerts.decisions import Progress
 from alerts.incident import IncidentState, Notice
 from alerts.outbox import DeliveryOutcome
-from alerts.recorder import Recorder
+from alerts.recorder import ALIVE_EVERY, Recorder
 from alerts.timeline import Word
 from ingest.database import open_pool
 from ingest.errors import Fenced, Unavailable
 from ingest.journal import Entry
-from ingest.message import Act, ActKind, Kind
+from ingest.message import Act, ActKind, Kind, encode
+from ingest.readings import SECOND, to_datetime
 from tests.support import decisions as some
 from tests.support.acts import insert_act
 from tests.support.decisions import NOON, log_entry, uid
@@ -359,3 +361,24 @@ def test_a_notice_belongs_to_no_incident(pool: Pool) -> None:
     assert rows(pool, "SELECT text FROM notices") == [{"text": "blind since 12:00"}]
     assert rows(pool, "SELECT 1 FROM timeline") == []
     assert rows(pool, "SELECT kind FROM events") == [{"kind": "notice"}]
+
+
+def test_the_cursor_says_which_probe_the_evaluator_has_passed_and_that_the_recorder_is_there(pool: Pool) -> None:
+    time = [NOON]
+    journal = a_log(None)
+    recorder = a_recorder(journal, pool, lambda: time[0])
+
+    def turn(probe: int) -> dict[str, Any]:
+        if probe:
+            entry = Entry(Kind.PROGRESS, encode(Progress(cursor=0, probe=probe)))
+            journal.decisions.append([log_entry(some.refusal("c1")), entry, log_entry(some.page("p1", "t1"))], now=NOON)
+        time[0] += SECOND
+        recorder.turn()
+        return rows(pool, "SELECT probe_sent_at, changed_at FROM cursors WHERE reader = 'recorder'")[0]
+
+    assert turn(0)["probe_sent_at"] is None
+    assert turn(NOON)["probe_sent_at"] == to_datetime(NOON)
+    still = turn(0)
+    assert still["probe_sent_at"] == to_datetime(NOON), "no news is no step back"
+    time[0] += ALIVE_EVERY
+    assert turn(0)["changed_at"] > still["changed_at"], "with nothing to copy it says that it is there"

@@ -27,8 +27,8 @@ from ingest.database import Pool, connect, embedded_server, migrate
 from ingest.embedded import running_postmaster
 from ingest.errors import Fenced, OperatorError, Unavailable
 from ingest.inventory import Device, InventoryDelta
-from ingest.message import Kind, encode
-from ingest.readings import QUANTITIES, STATES
+from ingest.message import Kind, Probe, encode
+from ingest.readings import QUANTITIES, STATES, to_datetime
 from tests.support.broker import wait_until
 from tests.support.database import SCHEMAS
 from tests.support.writing import (
@@ -530,3 +530,16 @@ def test_two_writers_of_one_shard_are_refused(log: Log, database: str) -> None:
         with pytest.raises(OperatorError, match="writer"):
             write_all(log, database)
     assert running.error is None
+
+
+def test_the_cursor_says_which_probe_the_writer_has_passed(log: Log, url: str) -> None:
+    at = wall()
+    log.register("d1")
+    log.say({"temperature": 20})
+    log.control(Kind.PROBE, encode(Probe(sent_at=at)))
+    write_all(log, url)
+    log.tick()
+    write_all(log, url)
+    sent = execute(url, "SELECT probe_sent_at FROM cursors WHERE reader = 'writer'")
+    assert sent == [(to_datetime(at),)], "and no news is no step back"
+    assert books(url) == CLEAN | {"stored": 1, "readings": 1}
