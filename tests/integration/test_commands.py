@@ -59,6 +59,21 @@ def emberwatch(tmp_path: Path, database: str) -> Emberwatch:
     return Emberwatch(tmp_path, database)
 
 
+def test_the_inventory_becomes_mosquitto_s_access_rules(emberwatch: Emberwatch) -> None:
+    bridge = 'device,z2m,s1,,gateway,,,60,,"{""publish"": [""zigbee2mqtt/#""]}"\ndevice,a+b,s1,,smoke_head,,,60,,\n'
+    (emberwatch.folder / "town.csv").write_text(INVENTORY + bridge, encoding="utf-8")
+    emberwatch("inventory", "import", "town.csv")
+    done = emberwatch("inventory", "acl", "--out", "acl", "--user", "ours")
+    assert "'a+b' of site 's1' cannot connect by its name: it has +" in done.stderr and done.stderr.count("\n") == 1
+    lines = (emberwatch.folder / "acl").read_text(encoding="utf-8").splitlines()
+    assert "pattern write ember/v1/%u/alarm" in lines
+    assert lines.index("user ours") < lines.index("topic read ember/v1/+/+/alarm")
+    assert lines[-3:] == ["user s1/z2m", "topic write zigbee2mqtt/#", "topic write ember/v1/s1/telemetry"]
+    assert emberwatch("inventory", "acl").stdout.splitlines()[:2] == lines[:2]
+    refused = emberwatch("inventory", "acl", "--user", "a/b", code=1).stderr
+    assert refused == "--user 'a/b': / is for names of devices; give a name such as emberwatch\n"
+
+
 def test_migrate_applies_the_schema_once_and_other_commands_ask_for_it(tmp_path: Path, postgres: str) -> None:
     with fresh_database(postgres, template="template0") as empty:
         emberwatch = Emberwatch(tmp_path, empty)
