@@ -9,7 +9,7 @@ import msgspec
 
 from ingest.brokerfinding import Finding, Grade
 from ingest.brokerprobe import Probe, Refused
-from ingest.localbroker import is_loopback, local_mosquitto
+from ingest.localbroker import LocalMosquitto, is_loopback, local_mosquitto
 from ingest.mqtt import BrokerAddress
 
 _CHANGE = (
@@ -19,16 +19,26 @@ _CHANGE = (
 
 
 def door_findings(address: BrokerAddress, connect: Callable[[BrokerAddress], Probe]) -> list[Finding]:
-    """What is open; an ok finding when nothing is that we can see. `connect` raises as Probe does."""
-    findings = [_plain(address)] if not address.tls and not is_loopback(address.host) else []
-    local = local_mosquitto(address)
-    if local is not None and (listeners := local.open_listeners()):
+    """Doors open and closed, as far as they can be seen from here. `connect` raises as Probe does."""
+    if is_loopback(address.host):
+        local = local_mosquitto(address)
+        return [_listeners(local)] if local else []
+    return [*([] if address.tls else [_plain(address)]), _nobody(address, connect)]
+
+
+def _listeners(local: LocalMosquitto) -> Finding:
+    if listeners := local.open_listeners():
         seen = f"{local.path}: listener {', '.join(listeners)} lets anybody on the network in without a name"
-        findings.append(Finding(grade=Grade.OPEN, about="anonymous", seen=seen, change=_CHANGE))
-    elif not is_loopback(address.host) and (what := _may_nobody(address, connect)):
+        return Finding(grade=Grade.OPEN, about="anonymous", seen=seen, change=_CHANGE)
+    seen = f"{local.path}: no listener lets the network in without a name"
+    return Finding(grade=Grade.OK, about="anonymous", seen=seen)
+
+
+def _nobody(address: BrokerAddress, connect: Callable[[BrokerAddress], Probe]) -> Finding:
+    if what := _may_nobody(address, connect):
         seen = f"who gives no name {what} at {address}, and can play any device"
-        findings.append(Finding(grade=Grade.OPEN, about="anonymous", seen=seen, change=_CHANGE))
-    return findings or [Finding(grade=Grade.OK, about="doors", seen="nobody comes in from the network without a name")]
+        return Finding(grade=Grade.OPEN, about="anonymous", seen=seen, change=_CHANGE)
+    return Finding(grade=Grade.OK, about="anonymous", seen="who gives no name may not publish")
 
 
 def _plain(address: BrokerAddress) -> Finding:

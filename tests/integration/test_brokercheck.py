@@ -55,7 +55,7 @@ def test_the_configuration_we_ship_passes(mosquitto: Broker, tmp_path: Path) -> 
     assert set(graded(findings, Grade.OK)) == {
         "protocol",
         "limits",
-        "doors",
+        "anonymous",
         "queue",
         "window",
         "outage",
