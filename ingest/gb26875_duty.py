@@ -58,12 +58,13 @@ class DutyChecks:
                 stop.wait(LOOK_S)
 
     def resume(self) -> None:
-        """Go on where the last process ended; at the head of a log that has not been read before."""
+        """Go on where the last process ended; at the head of a log that is another one, or was never read."""
+        head = self._messages.head()
         try:
-            self._after = int(self._file.read_text(encoding="ascii"))
+            self._after = min(int(self._file.read_text(encoding="ascii")), head)
         except (OSError, ValueError):
-            self._after = self._messages.head()
-            self._remember()
+            self._after = head
+        self._remember()
 
     def turn(self) -> None:
         """Send what is new in the log, note what was answered and what is over. Unavailable: try again."""

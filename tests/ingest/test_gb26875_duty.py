@@ -109,6 +109,14 @@ def test_a_log_that_was_never_read_is_read_from_its_end(tmp_path: Path) -> None:
     assert fresh.outcomes() == [("after", "sent")]
 
 
+def test_a_log_put_in_place_of_the_one_we_read_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "duty-checks").write_text("123456", encoding="ascii")
+    fresh = Desk(tmp_path)
+    fresh.order("one")
+    fresh.checks.turn()
+    assert fresh.outcomes() == [("one", "sent")]
+
+
 def test_a_full_log_keeps_what_came_of_it_until_it_takes_it(desk: Desk) -> None:
     desk.order("one")
     desk.stream.refusal = LogFull("full")
