@@ -14,6 +14,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.codecs.contract import Request
+from ingest.errors import OperatorError
 from ingest.metrics import ASKED
 from ingest.mqtt import KEEPALIVE_S, BrokerAddress, parse_mqtt_url, tls_context
 
@@ -30,13 +31,14 @@ class Asker:
         self._address = parse_mqtt_url(mqtt_url)
         self._client_id = client_id
         self._client: Client | None = None
+        self._said = ""  #: what was last wrong
         self._waiting: deque[Request] = deque(maxlen=MOST_WAITING)
 
     def ask(self, requests: Sequence[Request]) -> None:
         """Publish these (QoS 0, not retained) as soon as there is a connection."""
         self._waiting.extend(requests)
         if self._client is None:
-            self._client = self._connect(self._address)
+            self._client = self._try_to_connect()
         elif self._client.is_connected():
             self._send(self._client)
 
@@ -45,6 +47,15 @@ class Asker:
         if self._client is not None:
             self._client.disconnect()
             self._client.loop_stop()
+
+    def _try_to_connect(self) -> Client | None:
+        try:
+            return self._connect(self._address)
+        except OperatorError as error:  # a file of MQTT_URL: no reason to keep the writer from its work
+            if str(error) != self._said:
+                self._said = str(error)
+                log.warning("requests to devices cannot be sent", error=self._said)
+            return None
 
     def _connect(self, address: BrokerAddress) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
+from structlog.testing import capture_logs
 
 from ingest.asker import Asker
 from ingest.broker import Broker
@@ -67,6 +68,15 @@ def test_nothing_connects_before_there_is_something_to_ask_and_a_missing_broker_
     assert asker._client is None
     asker.ask([Request(topic="t", payload=b"")])
     assert asker._client is not None and not asker._client.is_connected()
+    asker.close()
+
+
+def test_a_certificate_that_is_missing_is_said_once_and_keeps_nobody_from_work() -> None:
+    asker = Asker("mqtts://127.0.0.1:1?cert=/none/cert.pem", client_id="nobody")
+    with capture_logs() as logs:
+        for _ in range(3):
+            asker.ask([Request(topic="t", payload=b"")])
+    assert [entry["error"] for entry in logs] == ["MQTT_URL: cert=/none/cert.pem: no such file or directory"]
     asker.close()
 
 
