@@ -137,10 +137,16 @@ class Receiver:
     def _every_lane(self) -> Sequence[Lane[Listener] | Lane[OldSession]]:
         return [*self._lanes, *self._old]
 
+    def _lanes_in_turn(self) -> Sequence[Lane[Listener] | Lane[OldSession]]:
+        """All lanes; those of sessions that were left only while every other has its connection."""
+        if self._waits_for_the_others() or not all(lane.connection.connected for lane in self._lanes):
+            return self._lanes
+        return self._every_lane()
+
     def _once(self) -> None:
         """One pass: connect, wait, read, append, acknowledge, tick."""
         monotonic = self._monotonic()
-        for lane in self._every_lane():
+        for lane in self._lanes_in_turn():
             lane.connection.step(monotonic)
         self._wait()
         for lane in self._lanes:
@@ -160,7 +166,7 @@ class Receiver:
         """Until some socket has something, some batch is to be tried again, or a tick is due."""
         poll = select.poll()
         ready = False
-        for lane in self._lanes if self._waits_for_the_others() else self._every_lane():
+        for lane in self._lanes_in_turn():
             connection: Connection = lane.connection
             if (fileno := connection.fileno()) >= 0:
                 wanted = (0 if connection.paused else select.POLLIN) | (
@@ -175,7 +181,7 @@ class Receiver:
     def _shortest_retry(self) -> float:
         """Seconds until a refused batch, or a lost connection, is tried again."""
         now = self._monotonic()
-        lanes = self._every_lane()
+        lanes = self._lanes_in_turn()
         due = [lane.retry_at for lane in lanes if lane.error]
         due += [lane.connection.due for lane in lanes if lane.connection.phase is Phase.OFFLINE]
         return max(0.0, min(due, default=now + WAIT_S) - now)
@@ -184,6 +190,8 @@ class Receiver:
 
     def _read_old(self) -> None:
         """A batch from each session that was left, where those that replace them have nothing more to read."""
+        if not all(lane.connection.answered for lane in self._lanes):
+            return
         self._find_old()
         for lane in self._old:
             if not lane.connection.paused:
@@ -198,7 +206,7 @@ class Receiver:
         """Turn to what is left over, once everything that is published now is surely ours by other sessions."""
         names = [lane.connection.plan.name for lane in self._lanes]
         left = self._shared.memory.left(names)
-        if len(left) == len(self._old) or not all(lane.connection.answered for lane in self._lanes):
+        if len(left) == len(self._old):
             return
         known = {lane.connection.session for lane in self._old}
         for name, session in left:
@@ -206,6 +214,7 @@ class Receiver:
                 plan = Plan(shard=self.shard, name=name, filters=())
                 successor = next((lane.connection for lane in self._lanes if lane.connection.plan.name == name), None)
                 self._old.append(Lane(OldSession(plan, session, self._shared, successor)))
+        self._old.sort(key=lambda lane: not lane.connection.plan.urgent)
 
     def _finish(self, old: OldSession) -> None:
         if not old.ended:

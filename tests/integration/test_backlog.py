@@ -130,6 +130,20 @@ def test_the_old_session_is_gone_from_the_broker_afterwards(broker: Broker, inta
     assert len(intaker.payloads()) == 31, "nothing of before was left in them"
 
 
+def test_a_receiver_that_lost_its_memory_finds_its_second_session(
+    mosquitto: Broker, intaker: Intaker, topic: str
+) -> None:
+    away_for_long(intaker, mosquitto.url, numbered(topic, 10))
+    with intaker.running(mosquitto.url):
+        wait_until(lambda: over(intaker))
+    with publisher(mosquitto.url) as client:
+        client.publish_all(numbered(topic, 20))
+    (intaker.journal.folder / "receiver.json").unlink()
+    with intaker.running(mosquitto.url):
+        wait_until(lambda: sorted(intaker.sessions()) == ["main", "urgent"])
+    assert len(intaker.payloads()) == 30
+
+
 def test_a_running_receiver_goes_on_with_new_sessions_when_its_broker_was_away_for_long(
     mosquitto: Broker, tmp_path: Path, intaker: Intaker, topic: str
 ) -> None:

@@ -87,8 +87,8 @@ class Intaker:
 
     def sessions(self) -> dict[str, list[str]]:
         """What the receiver believes that the broker holds: filters by session."""
-        kept = msgspec.json.decode((self.journal.folder / "receiver.json").read_bytes(), type=Kept)
-        return kept.filters
+        path = self.journal.folder / "receiver.json"
+        return msgspec.json.decode(path.read_bytes(), type=Kept).filters if path.exists() else {}
 
     def wait_listening(self, *, ticks: int = 1) -> None:
         wait_until(lambda: self.kinds().count(Kind.TICK) >= ticks, what="a tick")
