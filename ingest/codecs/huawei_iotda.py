@@ -57,7 +57,7 @@ def _report(reader: Reader, item: object, topic: str, memory: CodecMemory) -> No
     elif "services" in item:
         _sent(reader, item, topic)
     else:
-        _unspoken(reader, topic)
+        _unspoken(reader, item, topic)
 
 
 def _pushed(reader: Reader, item: dict[str, object], memory: CodecMemory) -> None:
@@ -81,7 +81,7 @@ def _pushed(reader: Reader, item: dict[str, object], memory: CodecMemory) -> Non
             for behind in _sub_devices_of(memory).get(device, ()):
                 reader.add(behind, at, {}, {"online": False}, item)
     elif resource == "device.message":
-        reader.alive(device, stated(*times), item)
+        _message(reader, device, body.get("content"), "$.notify_data.body.content", stated(*times), item)
     else:
         raise Undecodable(f"$.resource: {shown(resource)} is unknown; device.property or device.status would be right")
 
@@ -127,13 +127,28 @@ def _sub_device_statuses(reader: Reader, event: Mapping[str, object]) -> None:
         _status(reader, reader.device(part.get("device_id"), f"{path}.device_id"), part.get("status"), at, path, part)
 
 
-def _unspoken(reader: Reader, topic: str) -> None:
+def _unspoken(reader: Reader, item: dict[str, object], topic: str) -> None:
     """Messages in a form of the device's own, and answers to what the platform asked."""
     own = _in_topic(topic)
     if not own:
         raise Undecodable("$: no report of IoTDA; resource and notify_data, or services, would be right")
-    if topic.endswith("/sys/messages/up"):
-        reader.alive(own, None)
+    if topic.partition("?")[0].endswith("/sys/messages/up"):
+        behind = item.get("object_device_id")
+        device = own if absent(behind) else reader.device(behind, "$.object_device_id")
+        _message(reader, device, item.get("content", item), "$.content", None, item)
+
+
+def _message(reader: Reader, device: str, content: object, path: str, at: int | None, tree: object) -> None:
+    """In a form of the device's own: keys that mean something by themselves are read, else it is a heartbeat."""
+    try:
+        body = body_of(content, path)
+    except Undecodable:  # a text that only begins like one
+        body = None
+    values, states = reader.gather(body, SIGNALS, path) if type(body) is dict else ({}, {})
+    if values or states:
+        reader.add(device, at, values, states, tree)
+    else:
+        reader.alive(device, at, tree)
 
 
 def _services(

@@ -72,6 +72,8 @@ def _report(reader: Reader, item: object, pushed_at: object, topic: str, memory:
         _studio(reader, item, pushed_at)
     elif "params" in item:
         _sent(reader, item, topic)
+    elif type(item.get("dp")) is dict:
+        _points(reader, item["dp"], topic)
     elif "type" in item:
         _classic(reader, item, memory)
     else:
@@ -129,10 +131,33 @@ def _studio(reader: Reader, item: dict[str, object], pushed_at: object) -> None:
 
 
 def _sent(reader: Reader, item: dict[str, object], topic: str) -> None:
-    """By a device itself, on $sys/<product>/<device>/thing/…"""
+    """By a device itself, or by a gateway for those behind it, on $sys/<product>/<device>/thing/…"""
+    params = item["params"]
+    if type(params) is not list:
+        _params(reader, _in_topic(topic), params, "$.params", None)
+        return
+    for part in reader.items(params, "$.params"):
+        body = part if type(part) is dict else {}
+        identity = body.get("identity")
+        own = identity.get("deviceName") if type(identity) is dict else None
+        device = reader.device(own, "$.params.identity.deviceName")
+        told = [body[key] for key in ("properties", "events") if body.get(key)]
+        for inner in told or [{}]:
+            _params(reader, device, inner, "$.params", None)
+
+
+def _points(reader: Reader, streams: dict[str, object], topic: str) -> None:
+    """Data points of the older protocol, {stream: [{v, t}]}, on $sys/<product>/<device>/dp/post/json."""
+    for key, points in streams.items():
+        for point in reader.items(points, f"$.dp.{key}" if key.isprintable() else "$.dp"):
+            body = point if type(point) is dict else {}
+            values, states = _values(reader, key, body.get("v"), "$.dp")
+            _tell(reader, _in_topic(topic), stated(body.get("t")), values, states)
+
+
+def _in_topic(topic: str) -> str:
     levels = topic.split("/")
-    own = levels[2] if topic.startswith(_TOPIC) and len(levels) > 3 else ""
-    _params(reader, own, item["params"], "$.params", None)
+    return levels[2] if topic.startswith(_TOPIC) and len(levels) > 3 else ""
 
 
 def _params(reader: Reader, device: str, params: object, path: str, pushed_at: object) -> None:
