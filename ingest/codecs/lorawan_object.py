@@ -210,7 +210,7 @@ def _usual(
             continue
         name, read = usual
         if type(value) is dict:  # with its unit beside it
-            value = value.get("value")
+            value = value.get("value", value)
         found = read(value, f"{path}.{key}")
         if found is None:
             continue

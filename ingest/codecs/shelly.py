@@ -1,4 +1,4 @@
-"""Shelly devices of the second generation and later: RPC notifications over MQTT. Pure.
+"""Shelly devices: RPC notifications over MQTT, and the plain sensor topics of the first generation. Pure.
 
 The device: `src` of the frames, in lower case, which the user cannot change. Status and online topics have only the
 topic prefix, which the user can: the frames teach which `src` speaks under a prefix, and until then the prefix
@@ -47,6 +47,8 @@ _SMOKE_EVENTS: dict[str, dict[str, bool]] = {
 _FIRST, _SECOND = frozenset({"", "0", "100"}), frozenset({"1", "101"})
 #: In one message: some times what the largest device says of itself.
 _KEYS = 2_000
+#: Sensors of the first generation.
+_SENSORS = {"smoke": "smoke_alarm", "temperature": "temperature", "humidity": "humidity", "battery": "battery"}
 _SILENT = ("/rpc", "/command", "/announce", "/debug/log", "/info")
 
 _Values = dict[str, float]
@@ -61,6 +63,9 @@ def decode(message: Message, payload: bytes, source: Source, memory: CodecMemory
     prefix, _, component = topic.rpartition("/status/")
     if prefix and "/" not in component:
         return _status(payload, prefix, component, message, source, memory)
+    prefix, _, sensor = topic.rpartition("/sensor/")
+    if prefix and "/" not in sensor:
+        return _first_generation(payload, prefix, sensor, message, source, memory)
     if topic.endswith("/events/rpc"):
         return _frame(parse(payload, _KEYS), topic.removesuffix("/events/rpc"), message, source, memory)
     if topic.endswith(_SILENT) or "/command/" in topic:
@@ -117,6 +122,22 @@ def _online(payload: bytes, topic: str, source: Source, memory: CodecMemory) -> 
         return _NOTHING
     site, device = placed(source, topic, None, device)
     return Decoded(observations=(Observation(device=device, site=site, states={"online": word == b"true"}),))
+
+
+def _first_generation(
+    payload: bytes, prefix: str, sensor: str, message: Message, source: Source, memory: CodecMemory
+) -> Decoded:
+    """`shellies/<device>/sensor/smoke` and its like: a plain text each, temperatures in °C unless set otherwise."""
+    ours = _SENSORS.get(sensor)
+    if ours is None or (ours in source.fields and source.fields[ours] is None) or not payload:
+        return _NOTHING
+    site, device = placed(source, message.topic, None, _known(prefix, memory)[0])
+    text = payload[:40].decode("utf-8", "replace")
+    if ours in QUANTITIES:
+        values = {ours: mapped_quantity(text, sensor)}
+        return Decoded(observations=(Observation(device=device, site=site, values=values),))
+    states = {ours: mapped_state(text, sensor)}
+    return Decoded(observations=(Observation(device=device, site=site, states=states),))
 
 
 def _lower(device: str) -> str:
