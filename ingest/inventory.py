@@ -88,7 +88,7 @@ class Inventory:
         self.centres: dict[str, Centre] = {}
         self.sites: dict[str, Site] = {}
         self.devices: dict[tuple[str, str], Device] = {}
-        self._sites_of: dict[str, list[str]] = {}
+        self._sites_of: dict[str, list[str]] | None = None  #: by device id, once somebody asked
         self._encoded: bytes | None = None
 
     def apply(self, delta: InventoryDelta) -> None:
@@ -116,12 +116,21 @@ class Inventory:
         """The device of this site; without a site the only one of that id (None when there are two)."""
         if site is not None:
             return self.devices.get((site, device))
-        sites = self._sites_of.get(device, ())
+        sites = self.index().get(device, ())
         return self.devices[(sites[0], device)] if len(sites) == 1 else None
 
     def sites_of(self, device: str) -> list[str]:
         """Every site that has a device of this id."""
-        return list(self._sites_of.get(device, ()))
+        return list(self.index().get(device, ()))
+
+    def index(self) -> dict[str, list[str]]:
+        """The sites that have a device of each id. Built when it is first asked for, which takes a moment where there
+        are many devices: who must not stop then asks early."""
+        if self._sites_of is None:
+            self._sites_of = {}
+            for site, device in self.devices:
+                self._sites_of.setdefault(device, []).append(site)
+        return self._sites_of
 
     def path(self, area: str) -> list[str]:
         """The area and all above it, nearest first; stops at a loop or an unknown parent."""
@@ -149,10 +158,10 @@ class Inventory:
 
     def _keep(self, device: Device) -> None:
         key = (device.site, device.id)
-        if key not in self.devices:
+        if self._sites_of is not None and key not in self.devices:
             self._sites_of.setdefault(device.id, []).append(device.site)
         self.devices[key] = device
 
     def _drop(self, site: str, device: str) -> None:
-        if self.devices.pop((site, device), None) is not None:
+        if self.devices.pop((site, device), None) is not None and self._sites_of is not None:
             self._sites_of[device].remove(site)

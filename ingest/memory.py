@@ -105,6 +105,7 @@ class Memory:
         dump = _decode_dump(dumped)
         memory = cls(dump.sources, codecs=dump.codecs)
         memory.inventory.apply(_decode_inventory(dump.inventory))
+        memory.inventory.index()  # now, not when a message waits for it
         memory.prints.young = dict.fromkeys(_cut(dump.young))
         memory.prints.old = dict.fromkeys(_cut(dump.old))
         memory.prints.last = dict(zip(dump.last_of, _cut(dump.last), strict=True))
