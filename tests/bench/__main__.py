@@ -22,7 +22,7 @@ import msgspec
 from ingest.broker import Broker, start_broker
 from ingest.codecs import CODECS
 from simulators.fleet import Fleet
-from tests.bench import ceilings, codecs, judging, latency, parts
+from tests.bench import ceilings, codecs, judging, latency, parts, scanning
 from tests.bench.figures import Figure, Goal, Run, measured, number, repeated, table
 from tests.bench.machine import in_child, machine, quiet, versions
 from tests.bench.material import TELEMETRY, fleet, publish
@@ -33,6 +33,7 @@ DISTRICT = 620_000  #: devices
 RATES = (1_000, 5_000, 10_334)
 FLOODED_RATE = 1_000  #: messages a second of all devices together while one floods …
 FLOODS = (0, 5_000, 10_000)  #: … with so many more
+BACKLOG = 1_000_000  #: messages the evaluator has not judged
 FULL_RATE = 40_000  #: messages a second: about what load and broker can offer beside a receiver on two cores
 
 
@@ -194,6 +195,15 @@ def bench_restart(bench: Bench) -> None:
     bench.say(measured("restart", f"scaled to {DISTRICT:,}", "s", scaled, goal=Goal(15, at_most=True), note=note))
 
 
+def bench_scanner(bench: Bench) -> None:
+    """A backlog in the log → the fires in it, against reading the same log and nothing else."""
+    for name, payload in scanning.PAYLOADS.items():
+        runs = bench.runs(lambda payload=payload: in_child(scanning.scan, bench.devices, BACKLOG, payload))  # type: ignore[misc]
+        read = [Run(run.more["read alone"]) for run in runs]
+        ceiling = bench.say(measured("scanner", f"reading alone, {name}", "records/s", read))
+        bench.say(measured("scanner", name, "records/s", runs, goal=Goal(300_000), ceiling=ceiling))
+
+
 def bench_recorder(bench: Bench) -> None:
     """Decisions → PostgreSQL."""
     runs = bench.runs(bench.on_database(parts.record, 4_000))
@@ -245,6 +255,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "writer": bench_writer,
     "evaluator": bench_evaluator,
     "engine": bench_engine,
+    "scanner": bench_scanner,
     "recorder": bench_recorder,
     "admit": bench_admit,
     "codecs": bench_codecs,
