@@ -5,6 +5,7 @@ A connection of its own: what hears must not be what speaks, else a broken subsc
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import structlog
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest.errors import OperatorError
 from ingest.loopback import PERMISSION, Loopback
 from ingest.mqtt import CONNECT_TIMEOUT_S, KEEPALIVE_S, BrokerAddress, parse_mqtt_url, tls_context
 from ingest.readings import SECOND
@@ -47,7 +49,9 @@ class Prober:
 
     def run(self, stop: threading.Event) -> None:
         """Probe until `stop`."""
-        client = self._connect(self._address)
+        client = self._patient_client(stop)
+        if client is None:
+            return
         try:
             while not stop.is_set():
                 connected = client.is_connected()
@@ -74,6 +78,14 @@ class Prober:
         elif not silent and loopback.shard in self._silent:
             self._silent.discard(loopback.shard)
             log.info("our own probes come back again", shard=loopback.shard)
+
+    def _patient_client(self, stop: threading.Event) -> Client | None:
+        """None when stopped before the files of MQTT_URL could be used; the receiver's own connections say so."""
+        while not stop.is_set():
+            with contextlib.suppress(OperatorError):
+                return self._connect(self._address)
+            stop.wait(self._every)
+        return None
 
     def _connect(self, address: BrokerAddress) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)

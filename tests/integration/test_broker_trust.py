@@ -21,12 +21,13 @@ from ingest import mqtt
 from ingest.asker import Asker
 from ingest.broker import Broker
 from ingest.brokercheck import check_broker
-from ingest.brokerfinding import Grade
+from ingest.brokerfinding import BAD, Grade
 from ingest.codecs.contract import Request
 from ingest.errors import OperatorError, Unavailable
 from ingest.inventory import Device, DeviceClass
 from ingest.message import Kind
 from ingest.mqtt import BrokerAddress, connect_socket, parse_mqtt_url
+from ingest.prober import Prober
 from ingest.receiver import Receiver
 from ingest.sources import Source
 from simulators.rawwire import Wire
@@ -212,30 +213,32 @@ class Mishap(msgspec.Struct, frozen=True):
 
 
 def mishaps(trust: Trust, folder: Path) -> dict[str, Mishap]:
-    ours = trust.certificate("emberwatch")
+    ours = trust.our_certificate()
     other = trustme.CA()
     other_ca, missing = folder / "other.pem", folder / "not-yet.pem"
     other.cert_pem.write_to_path(other_ca)
-    expired = trust.certificate("emberwatch", expired=True)
+    expired = trust.our_certificate(expired=True)
     unknown = trust.certificate("emberwatch", ca=other)
+
+    def url(certificate: Path | None, ca: Path | None = None) -> str:
+        return trust.url_with_certificate(certificate, ca=ca, port=8885)
+
     return {
         "wrong authority": Mishap(
-            trust.url_with_certificate(ours, ca=other_ca),
+            url(ours, other_ca),
             "ca= in MQTT_URL must name the authority",
             lambda: shutil.copy(trust.folder / "ca.pem", other_ca),
         ),
-        "expired": Mishap(trust.url_with_certificate(expired), "it has expired", lambda: shutil.copy(ours, expired)),
+        "expired": Mishap(url(expired), "it has expired", lambda: shutil.copy(ours, expired)),
         "unknown": Mishap(
-            trust.url_with_certificate(unknown),
-            "does not know who signed our client certificate",
-            lambda: shutil.copy(ours, unknown),
+            url(unknown), "does not know who signed our client certificate", lambda: shutil.copy(ours, unknown)
         ),
-        "missing": Mishap(trust.url_with_certificate(missing), "no such file", lambda: shutil.copy(ours, missing)),
-        "none": Mishap(trust.url_with_certificate(None), "give cert= and key= in MQTT_URL"),
+        "missing": Mishap(url(missing), "no such file", lambda: shutil.copy(ours, missing)),
+        "none": Mishap(url(None), "give cert= and key= in MQTT_URL"),
         "wrong port": Mishap(
             f"mqtts://127.0.0.1:{trust.ports[1883]}?ca={trust.folder / 'ca.pem'}", "TLS with mqtts://127.0.0.1"
         ),
-        "no TLS": Mishap(f"mqtt://127.0.0.1:{trust.ports[8883]}", "mqtt"),
+        "no TLS": Mishap(f"mqtt://127.0.0.1:{trust.ports[8883]}", "check host and port, and mqtt:// or mqtts://"),
     }
 
 
@@ -272,8 +275,25 @@ def test_a_receiver_says_once_what_is_wrong_and_comes_in_when_it_is_put_right(
     assert len(told) == 1, logs
 
 
+def test_our_probes_wait_for_a_certificate_that_is_not_there_yet(trust: Trust, tmp_path: Path) -> None:
+    ours, later, name = trust.our_certificate(), tmp_path / "later.pem", unique("prober")
+    url = trust.url_with_certificate(later, port=8885)
+    prober = Prober(url, client_id=name, loopbacks=[], every=0.05, now=lambda: time.time_ns() // 1000)
+    stop = threading.Event()
+    thread = threading.Thread(target=prober.run, args=(stop,))
+    thread.start()
+    try:
+        assert thread.is_alive()
+        shutil.copy(ours, later)
+        wait_until(lambda: f" as {name} " in trust.log(), what="the prober comes in")
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_receiver_asker_and_check_come_in_by_certificate(trust: Trust, tmp_path: Path) -> None:
-    url = trust.url_with_certificate(trust.certificate("emberwatch"))
+    url = trust.url_with_certificate(trust.our_certificate(), port=8885)
     taken = Taken(tmp_path, url)
     with taken.running(), caller(trust.url_with_secret(A)) as a:
         taken.wait_listening()
@@ -284,6 +304,8 @@ def test_receiver_asker_and_check_come_in_by_certificate(trust: Trust, tmp_path:
         asker.ask([Request(topic=f"ember/v1/{A}/command", payload=b"beep")])
         wait_until(lambda: a.received)
         asker.close()
+        findings = check_broker(url, [Source(filter=filter_, codec="ember-json", shard="main") for filter_ in SOURCES])
+        assert [str(finding) for finding in findings if finding.grade in BAD] == []
 
 
 def replay(recording: Path, url: str, topic: str) -> subprocess.CompletedProcess[str]:

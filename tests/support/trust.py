@@ -36,7 +36,9 @@ def shipped_config(ports: dict[int, int]) -> str:
     for line in LOOPBACK_ONLY:
         assert line in text
         text = text.replace(line, "", 1)
-    text += (CONFIG / "mosquitto-devices.conf").read_text(encoding="utf-8")
+    devices = (CONFIG / "mosquitto-devices.conf").read_text(encoding="utf-8")
+    optional = devices[devices.index("#listener 8885") :].split("\n\n", 1)[0]
+    text += devices.replace(optional, optional.replace("#", ""))
     for port, ours in ports.items():
         text = text.replace(f"listener {port} 127.0.0.1\n", f"listener {ours} 127.0.0.1\n")
         text = text.replace(f"listener {port}\n", f"listener {ours} 127.0.0.1\n")
@@ -50,13 +52,14 @@ class Trust:
     def __init__(self, folder: Path, users: Sequence[str], sources: Sequence[str]) -> None:
         self.folder = folder
         self.sources = sources
-        self.devices_ca, self.server_ca = trustme.CA(), trustme.CA()
-        self.ports = dict(zip((1883, 8883, 8884), _free_ports(3), strict=True))
+        self.devices_ca, self.our_ca, self.server_ca = trustme.CA(), trustme.CA(), trustme.CA()
+        self.ports = dict(zip((1883, 8883, 8884, 8885), _free_ports(4), strict=True))
         folder.mkdir()
         server = self.server_ca.issue_cert("127.0.0.1")
         server.cert_chain_pems[0].write_to_path(folder / "server.pem")
         server.private_key_pem.write_to_path(folder / "server.key")
         self.devices_ca.cert_pem.write_to_path(folder / "devices.pem")
+        self.our_ca.cert_pem.write_to_path(folder / "emberwatch.pem")
         self.server_ca.cert_pem.write_to_path(folder / "ca.pem")
         (folder / "passwd").write_text("".join(f"{user}:{SECRET}\n" for user in users), encoding="utf-8")
         subprocess.run(["mosquitto_passwd", "-U", folder / "passwd"], check=True)
@@ -102,9 +105,14 @@ class Trust:
         """Of our own roles."""
         return f"mqtt://emberwatch:{SECRET.replace(' ', '%20')}@127.0.0.1:{self.ports[1883]}"
 
-    def url_with_certificate(self, certificate: Path | None, *, ca: Path | None = None) -> str:
+    def our_certificate(self, *, expired: bool = False) -> Path:
+        """Of our own roles."""
+        return self.certificate("emberwatch", ca=self.our_ca, expired=expired)
+
+    def url_with_certificate(self, certificate: Path | None, *, ca: Path | None = None, port: int = 8883) -> str:
+        """Port 8883 is for devices, 8885 for our own roles."""
         cert = f"&cert={certificate}" if certificate else ""
-        return f"mqtts://127.0.0.1:{self.ports[8883]}?ca={ca or self.folder / 'ca.pem'}{cert}"
+        return f"mqtts://127.0.0.1:{self.ports[port]}?ca={ca or self.folder / 'ca.pem'}{cert}"
 
     def url_with_secret(self, user: str, secret: str = SECRET) -> str:
         quoted = f"{user.replace('/', '%2F')}:{secret.replace(' ', '%20')}"
