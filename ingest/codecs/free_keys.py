@@ -57,17 +57,26 @@ class Reader:
         wrong: Undecodable | None = None
         for key, value in body.items():
             what = self._known[key] if key in self._known else self._meaning(key)
-            if what is None or value is None:
-                continue
-            try:
-                where = key if key.isprintable() else shown(key)  # signs in a key do not count, but a line has one end
-                note(what, value, f"{path}.{where}", self._mapped, values, states)
-            except Undecodable as error:
-                wrong = wrong or error
+            if what is None and type(value) is dict:
+                inside = ((f"{key}/{inner}", each) for inner, each in value.items())
+                told = [(name, each, found) for name, each in inside if (found := self._of_fire(name)) is not None]
+            else:
+                told = [] if what is None or value is None else [(key, value, what)]
+            for name, each, meant in told:
+                try:
+                    where = name if name.isprintable() else shown(name)  # signs do not count, but a line has one end
+                    note(meant, each, f"{path}.{where}", self._mapped, values, states)
+                except Undecodable as error:
+                    wrong = wrong or error
         states = without_tested_fire(states)
         if wrong is not None and not says_fire(states):
             raise wrong
         return values, states
+
+    def _of_fire(self, key: str) -> Meaning | None:
+        """Of the objects inside only what says fire is read: what else they hold are settings as often as values."""
+        what = self._known[key] if key in self._known else self._meaning(key)
+        return what if what is not None and _of_fire(what) else None
 
     def _meaning(self, key: str) -> Meaning | None:
         if len(self._known) >= KEY_LIMIT:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
-from ingest.codecs.platforms import KEYS, SIGNALS, Reader, absent, body_of, stated
+from ingest.codecs.platforms import KEYS, SIGNALS, Reader, Special, absent, body_of, of_quantity, of_state, stated
 from ingest.errors import Undecodable
 from ingest.message import Message
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 _BASE64_TEXT = ":1"  # the end of contentInfo (cnf): the content is JSON or text behind base64
+#: Data points of module classes, by their short and long names; an alarm of another class is of an unknown kind.
+_POINTS: dict[str, Special] = {
+    **{kind: {"alarm": of_state("smoke_alarm")} for kind in ("smoSr", "smokeSensor")},
+    **{kind: {"curT0": of_quantity("temperature")} for kind in ("tempe", "temperature")},
+}
 _NOTIFY = 5  # op, the operation of a request
 _NO_READING = Decoded()
 
@@ -65,14 +70,39 @@ def _notified(reader: Reader, notification: Mapping[str, object]) -> None:
     if type(resource) is not dict:
         return  # a deletion
     instance = resource.get("m2m:cin", resource.get("cin", resource))
-    if type(instance) is not dict or "con" not in instance:
+    if type(instance) is not dict:
+        return
+    kind, attributes = ("", instance) if "con" in instance else _flexible(resource)
+    if not attributes:
         return  # a container or some other resource
     containers = _containers(notification.get("sur"))
-    device = _device(containers) or _creator(instance) or _creator(notification)
+    device = _device(containers) or _creator(attributes) or _creator(notification)
     if not device and not reader.renames:
         subscription = shown(notification.get("sur"))
         raise Undecodable(f"$.m2m:sgn.sur: {subscription} names no device; a path such as Mobius/ae/data/sub would")
-    _contents(reader, device, instance, containers[-1] if containers else "")
+    if kind:
+        _points(reader, device, kind, attributes)
+    else:
+        _contents(reader, device, instance, containers[-1] if containers else "")
+
+
+def _flexible(resource: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
+    """The module class of a flexContainer (TS-0023), such as smoSr, and its attributes; none for another resource."""
+    for key, body in resource.items():
+        domain, _, kind = key.partition(":")
+        if type(body) is dict and kind and (domain != "m2m" or kind == "fcnt"):
+            definition = body.get("cnd")
+            return (definition.rpartition(".")[2] if type(definition) is str else kind), body
+    return "", {}
+
+
+def _points(reader: Reader, device: str, kind: str, body: Mapping[str, object]) -> None:
+    at = stated(body.get("lt"), body.get("ct"))
+    values, states = reader.gather(body, _POINTS.get(kind, SIGNALS), "$.m2m:sgn.nev.rep", kind)
+    if values or states:
+        reader.add(device, at, values, states)
+    else:
+        reader.alive(device, at)
 
 
 def _contents(reader: Reader, device: str, instance: Mapping[str, object], container: str) -> None:
