@@ -69,6 +69,7 @@ class Connection(ABC):
     """See the module. All methods are for the one thread that runs the shard."""
 
     all_backlog = False  #: whether everything that comes had waited in the broker
+    window = 65_535  #: how many messages the broker may send that are not acknowledged (MQTT 5)
 
     def __init__(self, plan: Plan, session: str, shared: Shared) -> None:
         self.plan = plan
@@ -272,7 +273,8 @@ class Connection(ABC):
         self._unsubscribing.clear()
         self._drain = Drain()
         try:
-            open_client(client, self._address, clean=self._discards, expiry=0 if self._discards else NEVER)
+            expiry = 0 if self._discards else NEVER
+            open_client(client, self._address, clean=self._discards, expiry=expiry, window=self.window)
         except (OSError, OperatorError) as error:
             self._lose(str(trouble(error, self._address)), refused_protocol=False, reached=False)
 

@@ -242,12 +242,17 @@ def make_client(
     return client
 
 
-def open_client(client: PacketClient, address: BrokerAddress, *, clean: bool = False, expiry: int = NEVER) -> None:
-    """Connect and send CONNECT; OSError when the broker cannot be reached. `expiry` of the session in s (v5)."""
+def open_client(
+    client: PacketClient, address: BrokerAddress, *, clean: bool = False, expiry: int = NEVER, window: int = 65_535
+) -> None:
+    """Connect and send CONNECT; OSError when the broker cannot be reached.
+
+    For MQTT 5: `expiry` of the session in s, and how many messages the broker may send that are not acknowledged.
+    """
     if client.protocol == V5:
         wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         wishes.SessionExpiryInterval = expiry
-        wishes.ReceiveMaximum = 65_535
+        wishes.ReceiveMaximum = window
         client.connect(address.host, address.port, KEEPALIVE_S, clean_start=clean, properties=wishes)
     else:
         client.connect(address.host, address.port, KEEPALIVE_S)

@@ -23,6 +23,7 @@ class OldSession(Connection):
     """See the module. `successor`: the connection that goes on with another session instead, where there is one."""
 
     all_backlog = True
+    window = 2_000  #: enough to drain fast; a broker that sends all of a queue at once keeps the news waiting
 
     def __init__(self, plan: Plan, session: str, shared: Shared, successor: Connection | None) -> None:
         super().__init__(plan, session, shared)
