@@ -199,13 +199,14 @@ def test_the_same_site_is_paged_for_what_happens_after_the_stretch(shard: Shard,
 
 
 def test_a_limit_that_the_same_fire_crosses_in_the_stretch_is_told_already(shard: Shard, collector: Collector) -> None:
-    hot = shard.telemetry("shed-1", "d2", b'{"temperature":80}')
-    fire = shard.telemetry("shed-1", "d1", FIRE)
+    before = shard.telemetry("shed-1", "d2", b'{"temperature":80}')
+    shard.telemetry("shed-1", "d1", FIRE)
+    after = shard.telemetry("shed-1", "d2", b'{"temperature":90}')
     with shard.watched() as dispatcher:
         collector.wants(1, within=10, where=suspected)
-        shard.scanned(dispatcher, fire)
-        shard.judge(fire, answered("shed-1", hot))
-        until(lambda: len(shard.said(Hush)) == 1)
+        shard.scanned(dispatcher, after)
+        shard.judge(after, answered("shed-1", before), answered("shed-1", after))
+        until(lambda: len(shard.said(Hush)) == 2)
     assert collector.unexpected() == []
 
 
@@ -434,6 +435,19 @@ def test_while_the_evaluator_keeps_up_nothing_is_looked_through(shard: Shard) ->
     shard.judge(fire)
     fresh = scanner(shard, now=lambda: wall() + HOUR)
     assert not fresh.turn() and not fresh.found  # nothing waits
+
+
+def test_it_rests_as_soon_as_the_evaluator_has_passed_what_was_looked_through(shard: Shard) -> None:
+    head = shard.telemetry("shed-1", "d1", QUIET, FIRE)
+    busy = scanner(shard)
+    assert found(busy) == [("shed-1", "d1")] and busy.ahead
+    busy.judged = Judged(head - 1, wall())
+    assert not busy.turn() and busy.ahead
+    busy.judged = Judged(head, wall())
+    assert not busy.turn() and not busy.ahead
+    again = shard.telemetry("shed-2", "d1", FIRE)
+    assert busy.turn() and busy.found[-1].until == again
+    assert [finding.stretch for finding in busy.found][-1] == head
 
 
 def test_a_clock_that_was_set_back_keeps_nobody_waiting(shard: Shard) -> None:
