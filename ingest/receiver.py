@@ -138,8 +138,8 @@ class Receiver:
         return [*self._lanes, *self._old]
 
     def _lanes_in_turn(self) -> Sequence[Lane[Listener] | Lane[OldSession]]:
-        """All lanes; those of sessions that were left only while every other has its connection."""
-        if self._waits_for_the_others() or not all(lane.connection.connected for lane in self._lanes):
+        """All lanes; those of sessions that were left only while what is published now is surely ours by the others."""
+        if self._waits_for_the_others() or not all(lane.connection.answered for lane in self._lanes):
             return self._lanes
         return self._every_lane()
 
@@ -154,7 +154,7 @@ class Receiver:
                 lane.connection.read()
         self._note_listening()
         if not self._waits_for_the_others():
-            more = any(lane.connection.has_packet() for lane in self._lanes)
+            more = any(lane.connection.has_packet() and not lane.connection.paused for lane in self._lanes)
             for lane in self._lanes:
                 self._append(lane)
             if not more:
@@ -203,7 +203,7 @@ class Receiver:
             self._old = [lane for lane in self._old if not lane.connection.ended]
 
     def _find_old(self) -> None:
-        """Turn to what is left over, once everything that is published now is surely ours by other sessions."""
+        """Turn to what is left over."""
         names = [lane.connection.plan.name for lane in self._lanes]
         left = self._shared.memory.left(names)
         if len(left) == len(self._old):

@@ -19,6 +19,7 @@ from alerts.incident import Tell, TellReason
 from alerts.judge import Judge
 from alerts.rulebook import load_rulebook
 from ingest.broker import Broker, start_broker
+from ingest.errors import LogFull
 from ingest.inventory import Device, DeviceClass, InventoryDelta, Site
 from ingest.journal import BEGINNING, Entry, Record
 from ingest.journal_sqlite import SqliteJournal
@@ -128,6 +129,23 @@ def test_the_old_session_is_gone_from_the_broker_afterwards(broker: Broker, inta
     with intaker.running(broker.url):
         wait_until(lambda: sorted(intaker.sessions()) == ["main", "urgent"], what="the first sessions are in use again")
     assert len(intaker.payloads()) == 31, "nothing of before was left in them"
+
+
+def test_with_a_full_log_the_old_urgent_session_is_taken_in_all_the_same(
+    mosquitto: Broker, intaker: Intaker, topic: str
+) -> None:
+    away_for_long(intaker, mosquitto.url, [*numbered(topic, 30), (f"{topic}/alarm/x", b"fire")])
+
+    def fill() -> None:
+        intaker.stream.refusal, intaker.stream.spares_urgent = LogFull("full"), True
+
+    intaker.watch(Watched(lambda record: record.kind == Kind.INTAKE, fill))
+    with intaker.running(mosquitto.url):
+        wait_until(lambda: b"fire" in intaker.payloads(), what="the urgent message of the backlog")
+        wait_until(lambda: intaker.stream.refused >= 3)
+        assert intaker.payloads() == [b"fire"]
+        intaker.stream.refusal = None
+        wait_until(lambda: len(intaker.payloads()) == 31 and over(intaker))
 
 
 def test_a_receiver_that_lost_its_memory_finds_its_second_session(
