@@ -9,13 +9,16 @@ the source maps must be right.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import ITEM_LIMIT
 from ingest.codecs.frames.contract import Report
 from ingest.codecs.frames.milesight_gs524n import STATES_OF_EVENT
+from ingest.codecs.free_keys import note
 from ingest.codecs.json_text import shown
 from ingest.codecs.times import from_number
+from ingest.codecs.usual_names import meaning
 from ingest.codecs.values import mapped_quantity, mapped_state
 from ingest.errors import Undecodable
 from ingest.readings import FIRE_STATES, QUANTITIES
@@ -168,6 +171,7 @@ _INSIDE = frozenset(
     {"data", "status", "temperature_threshold_alarm", "temperature_mutation_alarm", "decoded", "decoded_payload"}
     | {"payload", "values", "measurements", "readings", "sensors", "sensor", "state", "message", "result", "bytes"}
 )
+_LOOKED_AT = 300  #: keys of other objects inside
 #: What is wrong with a TG563A, in its decoder's `status`.
 _TG563A_FAULTS = (
     *("smokeChamberFailure", "fouledSmokeChamber", "ultrasonicSensorFailure", "infraredSensorFailure"),
@@ -188,6 +192,7 @@ def reports_of(tree: object, path: str, source: Source) -> tuple[Report, ...]:
     for key, inner in tree.items():  # in their order: of two that say the same, all readers take the same one
         if key in _INSIDE and type(inner) is dict:
             _usual(inner, f"{path}.{key}", taken_out, values, states)
+    _inside(tree, path, taken_out, values, states)
     _products(tree, taken_out, values, states)
     if taken_out:
         _mapped(tree, path, taken_out, values, states)
@@ -218,6 +223,21 @@ def _usual(
             values.setdefault(name, found)
         else:
             states[name] = bool(found) or states.get(name, False)
+
+
+def _inside(
+    tree: dict[str, object],
+    path: str,
+    stated: Mapping[str, str | None],
+    values: dict[str, float],
+    states: dict[str, bool],
+) -> None:
+    """Of any other object inside only what says fire is read: what else it holds are settings as often as values."""
+    inner = ((key, name, each) for key, value in tree.items() if type(value) is dict for name, each in value.items())
+    for key, name, value in islice(inner, _LOOKED_AT):
+        what = meaning(f"{key}/{name}") if key not in _INSIDE else None
+        if what is not None and (what.either or what.name in FIRE_STATES):
+            note(what, value, f"{path}.{shown(key)}.{shown(name)}", stated, values, states)
 
 
 def _products(
