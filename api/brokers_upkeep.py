@@ -20,18 +20,17 @@ from api.brokers_index import BrokerIndex
 from api.brokers_refusals import Herald, Refusals, Refused
 from api.brokers_snapshot import read_devices, write_devices
 from api.metrics import BROKER_DEVICES
+from api.recurring import Recurring
 from ingest.credential_store import Connection, changes_since, devices_for_brokers, newest_change
 
-REFRESH = 3.0  #: seconds
 #: The file is written this often at most: a district's takes seconds of a core.
 FILE_EVERY = 60.0
 PATIENCE = 5.0  #: seconds for one statement beside the reading of the inventory
-GRACE = 2.0  #: seconds for what is under way at the end
 
 _log = structlog.get_logger()
 
 
-class Upkeep:
+class Upkeep(Recurring):
     """Changes `desk.index`, and empties `refusals`."""
 
     def __init__(
@@ -44,6 +43,7 @@ class Upkeep:
         keep_refusals: Callable[[Sequence[Refused]], Awaitable[None]],
         now: Callable[[], int],
     ) -> None:
+        super().__init__()
         self._desk, self._refusals, self._file = desk, refusals, file
         self._connect, self._keep_refusals, self._now = connect, keep_refusals, now
         self._herald = Herald()
@@ -51,31 +51,15 @@ class Upkeep:
         self._unwritten = False  #: the index has what the file has not
         self._written_at = -FILE_EVERY  #: monotonic
         self._away = {"inventory": False, "refusals": False}  #: said once, not every three seconds
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._stopping.clear()
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """End it; what is under way gets a moment."""
-        if self._task is None:
-            return
-        self._stopping.set()
-        await asyncio.wait({self._task}, timeout=GRACE)
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _run(self) -> None:
+    async def _first(self) -> None:
         await self._tried("file", asyncio.to_thread(self._from_file))
-        while not self._stopping.is_set():
-            await self._tried("inventory", asyncio.to_thread(self._refresh))
-            await self._tried("refusals", self._flush())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH):
-                    await self._stopping.wait()
+
+    async def _round(self) -> None:
+        await self._tried("inventory", asyncio.to_thread(self._refresh))
+        await self._tried("refusals", self._flush())
+
+    async def _last(self) -> None:
         await self._tried("refusals", self._flush())
         await self._tried("file", asyncio.to_thread(self._to_file))
 

@@ -7,26 +7,24 @@ last is good; a token still runs out on its day.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from api.recurring import Recurring
 from api.tokens import Token
 from ingest.errors import Unavailable
 from ingest.readings import MINUTE
 
-REFRESH = 3.0  #: seconds
 PATIENCE = 5.0  #: seconds for one question to the database
-GRACE = 2.0  #: seconds for what is under way at the end
 #: How exactly the last use of a token is kept.
 COARSE = 5 * MINUTE
 
 _log = structlog.get_logger()
 
 
-class Directory:
+class Directory(Recurring):
     """Tokens by their public id, read anew every REFRESH seconds and when one is asked for that is not known."""
 
     def __init__(
@@ -36,28 +34,13 @@ class Directory:
         note_use: Callable[[Mapping[str, int]], Awaitable[None]],
         known: Mapping[str, Token] | None = None,
     ) -> None:
+        super().__init__()
         self._load, self._note_use = load, note_use
         self._known = dict(known or {})  # those of machines, kept by the run before
         self._used: dict[str, int] = {}
         self._trouble: str | None = "tokens were not read yet"
         self._begun = -1.0  # monotonic time of the newest attempt to read them
         self._reading = asyncio.Lock()
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._stopping.clear()
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """End the reading; a question that is under way gets a moment, because cancelling it takes longer."""
-        if self._task is None:
-            return
-        self._stopping.set()
-        await asyncio.wait({self._task}, timeout=GRACE)
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
 
     def known(self, id: str) -> Token | None:
         """The token as it was some seconds ago."""
@@ -78,14 +61,12 @@ class Directory:
         if now - max(token.last_used_at or 0, self._used.get(token.id, 0)) >= COARSE:
             self._used[token.id] = now
 
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            async with self._reading:
-                await self._read()
-            await self._write_uses()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH):
-                    await self._stopping.wait()
+    async def _round(self) -> None:
+        async with self._reading:
+            await self._read()
+        await self._write_uses()
+
+    async def _last(self) -> None:
         await self._write_uses()
 
     async def _read(self) -> None:

@@ -11,12 +11,11 @@ from typing import Any
 
 import structlog
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.codecs.contract import Request
 from ingest.errors import OperatorError
 from ingest.metrics import ASKED
-from ingest.mqtt import KEEPALIVE_S, BrokerAddress, parse_mqtt_url, tls_context
+from ingest.mqtt import background_client, parse_mqtt_url
 
 #: Requests that wait for a connection; what is asked for beyond that is asked for again.
 MOST_WAITING = 1_000
@@ -50,23 +49,12 @@ class Asker:
 
     def _try_to_connect(self) -> Client | None:
         try:
-            return self._connect(self._address)
+            return background_client(self._address, client_id=self._client_id, on_connect=self._connected)
         except OperatorError as error:  # a file of MQTT_URL: no reason to keep the writer from its work
             if str(error) != self._said:
                 self._said = str(error)
                 log.warning("requests to devices cannot be sent", error=self._said)
             return None
-
-    def _connect(self, address: BrokerAddress) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)
-        if address.user:
-            client.username_pw_set(address.user, address.password or None)
-        if address.tls:
-            client.tls_set_context(tls_context(address))
-        client.on_connect = self._connected
-        client.connect_async(address.host, address.port, KEEPALIVE_S)
-        client.loop_start()
-        return client
 
     def _connected(self, client: Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.is_failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -239,6 +240,24 @@ def make_client(
     client.address = address
     if address.user:
         client.username_pw_set(address.user, address.password or None)
+    return client
+
+
+def background_client(address: BrokerAddress, *, client_id: str, on_connect: Callable[..., None]) -> Client:
+    """A client that only publishes, connects on a thread of its own and comes back by itself.
+
+    OperatorError names a TLS file that cannot be used.
+    """
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id)
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.reconnect_delay_set(1, 5)
+    if address.user:
+        client.username_pw_set(address.user, address.password or None)
+    if address.tls:
+        client.tls_set_context(tls_context(address))
+    client.on_connect = on_connect
+    client.connect_async(address.host, address.port, KEEPALIVE_S)
+    client.loop_start()
     return client
 
 

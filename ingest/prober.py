@@ -12,11 +12,10 @@ from typing import Any
 
 import structlog
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.errors import OperatorError
 from ingest.loopback import PERMISSION, Loopback
-from ingest.mqtt import CONNECT_TIMEOUT_S, KEEPALIVE_S, BrokerAddress, parse_mqtt_url, tls_context
+from ingest.mqtt import background_client, parse_mqtt_url
 from ingest.readings import SECOND
 
 #: A probe that is not back by then is worth a line in the log.
@@ -83,22 +82,9 @@ class Prober:
         """None when stopped before the files of MQTT_URL could be used; the receiver's own connections say so."""
         while not stop.is_set():
             with contextlib.suppress(OperatorError):
-                return self._connect(self._address)
+                return background_client(self._address, client_id=self._client_id, on_connect=self._connected)
             stop.wait(self._every)
         return None
-
-    def _connect(self, address: BrokerAddress) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.reconnect_delay_set(1, 5)
-        if address.user:
-            client.username_pw_set(address.user, address.password or None)
-        if address.tls:
-            client.tls_set_context(tls_context(address))
-        client.on_connect = self._connected
-        client.connect_async(address.host, address.port, KEEPALIVE_S)
-        client.loop_start()
-        return client
 
     def _connected(self, client: Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         self._connected_at = self._now()
