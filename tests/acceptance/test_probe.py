@@ -21,15 +21,6 @@ pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that a test may end."""
-    if reason := missing_mosquitto():
-        skip_or_fail(reason)
-    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
-        yield broker
-
-
-@pytest.fixture
 def program(tmp_path: Path, broker: Broker, database: str, collector: Collector) -> Iterator[Program]:
     """The program, with every stage passed by a probe."""
     with Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url) as program:

@@ -14,31 +14,21 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingest.broker import Broker, start_broker
+from ingest.broker import Broker
 from ingest.inventory import Device, InventoryDelta, Site
 from ingest.inventory_file import write_inventory
 from ingest.journal import Entry
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.readings import HOUR
-from tests.support.broker import Publisher, missing_mosquitto
+from tests.support.broker import Publisher
 from tests.support.collector import Collector
 from tests.support.data import published_frames
 from tests.support.program import Program, free_port
-from tests.support.skip import skip_or_fail
 
 pytestmark = pytest.mark.acceptance
 
 NINE_YEARS_S = 9 * 365 * 86_400
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker of its own for each story: retained states and sessions of another would be unexpected."""
-    if reason := missing_mosquitto():
-        skip_or_fail(reason)
-    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
-        yield broker
 
 
 @pytest.fixture

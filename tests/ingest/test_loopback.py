@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from ingest.receiver import Receiver
 from ingest.sources import Clock, Source, Sources
 from tests.support.broker import wait_until
 from tests.support.memory_log import MemoryJournal
+from tests.support.receiving import running
 from tests.support.scripted_broker import ScriptedBroker, publish
 
 NOW = 1_800_000_000_000_000
@@ -35,15 +35,8 @@ def received_by(broker: ScriptedBroker, journal: MemoryJournal, loopback: Loopba
     receiver = Receiver(
         journal=journal, sources=sources, mqtt_url=broker.url, client_id="t", now=_now, loopback=loopback
     )
-    stop = threading.Event()
-    thread = threading.Thread(target=receiver.run, args=(stop,))
-    thread.start()
-    try:
+    with running(receiver):
         yield
-    finally:
-        stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
 
 
 def _now() -> int:

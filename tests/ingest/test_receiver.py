@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from ingest.sources import Clock, Source
 from ingest.subscriptions import SessionMemory
 from tests.support.broker import wait_until
 from tests.support.memory_log import MemoryJournal
+from tests.support.receiving import running
 from tests.support.scripted_broker import ScriptedBroker, publish
 
 SOURCES = (Source(filter="a/#", codec="ember-json", shard="main"),)
@@ -38,19 +38,6 @@ def journal(tmp_path: Path) -> MemoryJournal:
 
 def receiver(journal: MemoryJournal, url: str, now: Callable[[], int] = lambda: time.time_ns() // 1000) -> Receiver:
     return Receiver(journal=journal, sources=SOURCES, mqtt_url=url, client_id="test", now=now)
-
-
-@contextmanager
-def running(*receivers: Receiver) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=run_receivers, args=(receivers, stop))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
 
 
 def listening(journal: MemoryJournal) -> bool:

@@ -31,6 +31,7 @@ from ingest.prober import Prober
 from ingest.receiver import Receiver
 from ingest.sources import Source
 from simulators.rawwire import Wire
+from tests.support import receiving
 from tests.support.broker import unique, wait_until
 from tests.support.memory_log import MemoryJournal
 from tests.support.trust import Trust, caller, trusting_mosquitto
@@ -85,15 +86,8 @@ class Taken:
             client_id=self._client_id,
             now=lambda: time.time_ns() // 1000,
         )
-        stop = threading.Event()
-        thread = threading.Thread(target=receiver.run, args=(stop,))
-        thread.start()
-        try:
+        with receiving.running(receiver):
             yield
-        finally:
-            stop.set()
-            thread.join(10)
-            assert not thread.is_alive()
 
 
 def test_a_device_publishing_as_another_is_refused_and_told_and_nothing_reaches_the_log(

@@ -33,13 +33,6 @@ ANSWER = b"\x18\x01" + bytes((1 << 5, 0)) + SENT
 
 
 @pytest.fixture
-def rows(database: str) -> Iterator[Rows]:
-    opened = Rows(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def api(database: str, rows: Rows) -> Iterator[Served]:
     rows.site("shed")
     for device in (PANEL, f"{PANEL}-1.1", "head-1"):

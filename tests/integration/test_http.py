@@ -22,13 +22,6 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def rows(database: str) -> Iterator[Rows]:
-    opened = Rows(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def api(database: str) -> Iterator[Served]:
     with served(database) as running:
         yield running

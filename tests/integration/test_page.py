@@ -28,13 +28,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def rows(database: str) -> Iterator[Rows]:
-    opened = Rows(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def board(browser: Browser, database: str, rows: Rows) -> Iterator[Served]:
     """The board, open in the browser, connected to the event stream."""
     with served(database) as api:

@@ -26,13 +26,6 @@ DAY = 86_400_000_000
 MADE = re.compile(r"ew_[0-9A-Za-z]{8}_[0-9A-Za-z]{43}\n")
 
 
-@pytest.fixture
-def rows(database: str) -> Iterator[Rows]:
-    opened = Rows(database)
-    yield opened
-    opened.close()
-
-
 class Said:
     """What a command answered."""
 
