@@ -25,7 +25,6 @@ from ingest.codecs.platforms import (
     known_by_imei,
     of_quantity,
     of_state,
-    stated,
 )
 from ingest.codecs.values import mapped_quantity, name
 from ingest.errors import Undecodable
@@ -90,7 +89,7 @@ def _report(reader: Reader, item: object, memory: CodecMemory) -> None:
 
 
 def _data(reader: Reader, item: dict[str, object], memory: CodecMemory) -> None:
-    at = stated(item.get("timestamp"))
+    at = reader.stated(item.get("timestamp"))
     bodies = reader.items(body_of(item.get("payload"), "$.payload"), "$.payload")
     told = False
     for body in bodies:
@@ -130,7 +129,7 @@ def _event(reader: Reader, item: dict[str, object], memory: CodecMemory) -> None
         states[named.name] = True
     if not states and kind in (_FAULT, str(_FAULT)):
         states["fault"] = True
-    device, at = _device(reader, item, memory), stated(item.get("timestamp"))
+    device, at = _device(reader, item, memory), reader.stated(item.get("timestamp"))
     if not states and kind in (_WARNING, str(_WARNING)):
         said = f"$.eventContent: the warning of service {shown(service_id)} says nothing known"
         raise Undecodable(f"{said}; name its keys in the source's fields")
@@ -144,7 +143,8 @@ def _online(reader: Reader, item: dict[str, object], memory: CodecMemory) -> Non
     kind = item.get("eventType")
     if kind not in (0, 1, "0", "1"):
         raise Undecodable(f"$.eventType: {shown(kind)} is neither 1, online, nor 0, offline")
-    reader.add(_device(reader, item, memory), stated(item.get("timestamp")), {}, {"online": kind in (1, "1")}, item)
+    at = reader.stated(item.get("timestamp"))
+    reader.add(_device(reader, item, memory), at, {}, {"online": kind in (1, "1")}, item)
 
 
 def _device(reader: Reader, item: Mapping[str, object], memory: CodecMemory, inner_imei: object = None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ingest.codecs.contract import CodecMemory, Decoded
 from ingest.codecs.json_text import parse, shown
-from ingest.codecs.platforms import KEYS, SIGNALS, Reader, Special, absent, body_of, stated
+from ingest.codecs.platforms import KEYS, SIGNALS, Reader, Special, absent, body_of
 from ingest.codecs.values import NAME_LIMIT, mapped_quantity
 from ingest.errors import Undecodable
 from ingest.message import Message
@@ -75,13 +75,13 @@ def _pushed(reader: Reader, item: dict[str, object], memory: CodecMemory) -> Non
     if resource == "device.property":
         _services(reader, device, body.get("services"), "$.notify_data.body.services", times, item)
     elif resource == "device.status":
-        at = stated(body.get("status_update_time"), *times, body.get("timestamp"))
+        at = reader.stated(body.get("status_update_time"), *times, body.get("timestamp"))
         _status(reader, device, body.get("status"), at, "$.notify_data.body.status", item)
         if _ONLINE.get(str(body.get("status"))) is False:
             for behind in _sub_devices_of(memory).get(device, ()):
                 reader.add(behind, at, {}, {"online": False}, item)
     elif resource == "device.message":
-        _message(reader, device, body.get("content"), "$.notify_data.body.content", stated(*times), item)
+        _message(reader, device, body.get("content"), "$.notify_data.body.content", reader.stated(*times), item)
     else:
         raise Undecodable(f"$.resource: {shown(resource)} is unknown; device.property or device.status would be right")
 
@@ -121,7 +121,7 @@ def _sent(reader: Reader, item: dict[str, object], topic: str) -> None:
 
 def _sub_device_statuses(reader: Reader, event: Mapping[str, object]) -> None:
     path = "$.services.paras.device_statuses"
-    at = stated(event.get("event_time"))
+    at = reader.stated(event.get("event_time"))
     for part in reader.items(_object(event.get("paras"), "$.services.paras").get("device_statuses"), path):
         part = _object(part, path)
         _status(reader, reader.device(part.get("device_id"), f"{path}.device_id"), part.get("status"), at, path, part)
@@ -159,13 +159,13 @@ def _services(
     times: tuple[object, ...],
     tree: object,
 ) -> None:
-    told, own = False, stated(*times)
+    told, own = False, reader.stated(*times)
     for service in reader.items(services, path):
         service = _object(service, path)
         properties = body_of(service.get("properties", service.get("data")), f"{path}.properties")
         if type(properties) is not dict:
             continue
-        own = stated(service.get("event_time"), service.get("eventTime"), *times)
+        own = reader.stated(service.get("event_time"), service.get("eventTime"), *times)
         service_id = service.get("service_id", service.get("serviceId"))
         about = service_id if type(service_id) is str else ""
         burns = "smoke" in about.lower() or "fire" in about.lower()

@@ -25,7 +25,6 @@ from ingest.codecs.platforms import (
     known_by_imei,
     millivolts,
     of_quantity,
-    stated,
 )
 from ingest.codecs.values import name
 from ingest.errors import Undecodable
@@ -99,7 +98,7 @@ def _classic(reader: Reader, item: dict[str, object], memory: CodecMemory) -> No
     own = item.get("dev_id")
     dev_id = "" if absent(own) else name(own, "$.msg.dev_id")
     device = known_by_imei(memory, dev_id, (item.get("imei"),)) or dev_id or reader.device(None, "$.msg.dev_id")
-    at = stated(item.get("at"))
+    at = reader.stated(item.get("at"))
     if kind == _DATA:
         stream = item.get("ds_id")
         values, states = _values(reader, stream if type(stream) is str else "", item.get("value"), "$.msg")
@@ -120,7 +119,7 @@ def _studio(reader: Reader, item: dict[str, object], pushed_at: object) -> None:
     if kind == "lifeCycle":
         online = {"online": True, "offline": False}.get(str(data.get("status")).lower())
         if online is not None:  # a device added, changed or removed is the platform's book-keeping
-            when = stated(data.get("time"), data.get("timestamp"), item.get("time"), pushed_at)
+            when = reader.stated(data.get("time"), data.get("timestamp"), item.get("time"), pushed_at)
             reader.add(reader.device(item.get("deviceName"), "$.deviceName"), when, {}, {"online": online})
     elif kind == "notify":
         if item.get("notifyType") in ("property", "event"):
@@ -152,7 +151,7 @@ def _points(reader: Reader, streams: dict[str, object], topic: str) -> None:
         for point in reader.items(points, f"$.dp.{key}" if key.isprintable() else "$.dp"):
             body = point if type(point) is dict else {}
             values, states = _values(reader, key, body.get("v"), "$.dp")
-            _tell(reader, _in_topic(topic), stated(body.get("t")), values, states)
+            _tell(reader, _in_topic(topic), reader.stated(body.get("t")), values, states)
 
 
 def _in_topic(topic: str) -> str:
@@ -168,14 +167,14 @@ def _params(reader: Reader, device: str, params: object, path: str, pushed_at: o
     for key, entry in params.items():
         value, at = (entry["value"], entry.get("time")) if type(entry) is dict and "value" in entry else (entry, None)
         values, states = _values(reader, key, value, path)
-        moment = by_time.setdefault(stated(at, pushed_at), ({}, {}))
+        moment = by_time.setdefault(reader.stated(at, pushed_at), ({}, {}))
         moment[0].update(values)
         moment[1].update(states)
     told = {at: said for at, said in by_time.items() if said[0] or said[1]}
     for at, (values, states) in told.items():
         reader.add(device, at, values, states)
     if not told:
-        reader.alive(device, max((at for at in by_time if at is not None), default=stated(pushed_at)))
+        reader.alive(device, max((at for at in by_time if at is not None), default=reader.stated(pushed_at)))
 
 
 def _values(reader: Reader, key: str, value: object, path: str) -> tuple[dict[str, float], dict[str, bool]]:

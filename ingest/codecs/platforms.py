@@ -82,6 +82,10 @@ class Reader:
         self._count(len(items), path)
         return items
 
+    def stated(self, *values: object) -> int | None:
+        """The first of these that is a time; in the source's zone where it states none."""
+        return stated(*values, zone=self._source.zone)
+
     def device(self, stated_id: object, path: str) -> str:
         """The platform's id of a device; "" where it states none and the source knows better."""
         return "" if self.renames and absent(stated_id) else name(stated_id, path)
@@ -159,8 +163,8 @@ def absent(value: object) -> bool:
     return value is None or (type(value) is str and value.strip().lower() in _NOTHING)
 
 
-def stated(*values: object) -> int | None:
-    """The first of these that is a time, in microseconds; platforms write UTC.
+def stated(*values: object, zone: str = "UTC") -> int | None:
+    """The first of these that is a time, in microseconds; `zone` of those that state none.
 
     None where none is: an alarm whose time is garbage is still an alarm, and the received time counts.
     """
@@ -168,15 +172,15 @@ def stated(*values: object) -> int | None:
         if type(value) is int or type(value) is float:
             found = from_number(value) if value > 0 else None
         else:
-            found = _time_of_text(value)
+            found = _time_of_text(value, zone)
         if found is not None:
             return found
     return None
 
 
-def _time_of_text(value: object) -> int | None:
+def _time_of_text(value: object, zone: str) -> int | None:
     try:
-        return micros(value, "UTC", "") if type(value) is str and value else None
+        return micros(value, zone, "") if type(value) is str and value else None
     except Undecodable:
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from ingest.codecs import CODECS, huawei_iotda, platforms
 from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.errors import Undecodable
 from ingest.message import Message
-from ingest.readings import FIRE_STATES, QUANTITIES, STATES
+from ingest.readings import FIRE_STATES, QUANTITIES, STATES, from_datetime
 from ingest.sources import Source
 from tests.support.data import SAMPLES, sample
 from tests.support.hostile import affordable
@@ -250,3 +251,12 @@ def test_a_sample_with_one_part_replaced_does_no_harm(
             break
         node = node[place]
     checked(codec, json.dumps(tree).encode("utf-8", "surrogatepass"), topic, FIELDS)
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("UTC", 10), ("Asia/Shanghai", 2)])
+def test_a_platform_s_time_without_zone_is_the_source_s(zone: str, hour: int) -> None:
+    body = {"msg": {"type": 1, "dev_id": 7, "ds_id": "temperature", "at": "2021-03-01 10:00:00", "value": 21}}
+    source = Source(filter="push/platform", codec="onenet", zone=zone)
+    message = Message(topic="push/platform", source=source.filter, received_at=0)
+    (seen,) = CODECS["onenet"](message, json.dumps(body).encode(), source, {}).observations
+    assert seen.observed_at == from_datetime(datetime(2021, 3, 1, hour, tzinfo=UTC))
