@@ -92,7 +92,8 @@ def _flexible(resource: Mapping[str, object]) -> tuple[str, Mapping[str, object]
         domain, _, kind = key.partition(":")
         if type(body) is dict and kind and (domain != "m2m" or kind == "fcnt"):
             definition = body.get("cnd")
-            return (definition.rpartition(".")[2] if type(definition) is str else kind), body
+            named = definition.rpartition(".")[2] if type(definition) is str else ""
+            return named or kind, body
     return "", {}
 
 

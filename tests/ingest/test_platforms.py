@@ -260,3 +260,13 @@ def test_a_platform_s_time_without_zone_is_the_source_s(zone: str, hour: int) ->
     message = Message(topic="push/platform", source=source.filter, received_at=0)
     (seen,) = CODECS["onenet"](message, json.dumps(body).encode(), source, {}).observations
     assert seen.observed_at == from_datetime(datetime(2021, 3, 1, hour, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("definition", ["org.onem2m.home.moduleclass.smokeSensor", "org.", "", 7])
+def test_a_flex_container_says_what_it_is_by_its_definition_or_its_own_name(definition: object) -> None:
+    container = {"hd:smoSr": {"cnd": definition, "alarm": True}}
+    body = {"m2m:sgn": {"nev": {"rep": container}, "sur": "/Mobius/head-1/smoke/sub"}}
+    source = Source(filter="push/platform", codec="onem2m")
+    message = Message(topic="push/platform", source=source.filter, received_at=0)
+    (seen,) = CODECS["onem2m"](message, json.dumps(body).encode(), source, {}).observations
+    assert seen.states == {"smoke_alarm": True}
