@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,15 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if reason := missing_mosquitto():
         skip_or_fail(reason)
     with start_broker(tmp_path_factory.mktemp("mosquitto"), kind="mosquitto") as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A mosquitto of this test's own, which it may end: what another left in sessions or retained would be news."""
+    if reason := missing_mosquitto():
+        skip_or_fail(reason)
+    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
         yield broker
 
 

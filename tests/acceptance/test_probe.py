@@ -21,9 +21,9 @@ pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
-def program(tmp_path: Path, broker: Broker, database: str, collector: Collector) -> Iterator[Program]:
+def program(tmp_path: Path, own_broker: Broker, database: str, collector: Collector) -> Iterator[Program]:
     """The program, with every stage passed by a probe."""
-    with Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url) as program:
+    with Program(tmp_path / "program", mqtt=own_broker.url, database=database, hook=collector.url) as program:
         program.until(lambda: all(ages(program).values()), what="passed by a probe at every stage")
         yield program
 
@@ -47,7 +47,7 @@ def blames(program: Program, *words: str) -> bool:
     return status == 503 and len(reasons) == len(words) and all(map(str.__contains__, reasons, words))
 
 
-def test_who_holds_probes_up_is_named_and_forgiven(program: Program, tmp_path: Path, broker: Broker) -> None:
+def test_who_holds_probes_up_is_named_and_forgiven(program: Program, tmp_path: Path, own_broker: Broker) -> None:
     found = ages(program)
     assert set(found) == {"log", "writer", "evaluator"} and all(age is not None and age < 15 for age in found.values())
     stopped = [program.pid(role) for role in ("writer", "evaluator")]
@@ -63,11 +63,11 @@ def test_who_holds_probes_up_is_named_and_forgiven(program: Program, tmp_path: P
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     program.until(program.is_ready, what="ready again")
-    broker.stop()
+    own_broker.stop()
     program.until(
         lambda: blames(program, "back through the broker into the log"), seconds=40, what="blaming the broker"
     )
-    with start_broker(tmp_path / "broker", broker.port, kind="mosquitto"):
+    with start_broker(tmp_path / "broker", own_broker.port, kind="mosquitto"):
         program.until(program.is_ready, what="ready again")
         assert program.ledger()["messages"]["received"] == 0, "probes are in no books"
     assert program.log().count("our own probes do not come back") == 0, "the broker was away, it did not forbid them"

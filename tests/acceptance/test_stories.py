@@ -32,9 +32,9 @@ NINE_YEARS_S = 9 * 365 * 86_400
 
 
 @pytest.fixture
-def program(tmp_path: Path, broker: Broker, database: str, collector: Collector) -> Iterator[Program]:
+def program(tmp_path: Path, own_broker: Broker, database: str, collector: Collector) -> Iterator[Program]:
     """Running, with one shed and its two heads registered."""
-    program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url)
+    program = Program(tmp_path / "program", mqtt=own_broker.url, database=database, hook=collector.url)
     register(program, devices=2)
     with program:
         yield program
@@ -59,12 +59,12 @@ def say(broker: Broker, topic: str, **fields: object) -> None:
 
 
 def test_a_plain_fire_is_told_once_acknowledged_and_explained(
-    program: Program, broker: Broker, collector: Collector
+    program: Program, own_broker: Broker, collector: Collector
 ) -> None:
     program.until(lambda: program.in_log("main", "INVENTORY"))
-    say(broker, "shed-1/head-1/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
+    say(own_broker, "shed-1/head-1/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
     collector.wants(1, within=10)
-    say(broker, "shed-1/head-2/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
+    say(own_broker, "shed-1/head-2/alarm", ts=round(time.time() * 1000), smoke_alarm=True)
     page = collector.arrivals()[0].body
     assert (page["reason"], page["class"], page["team"]) == ("opened", "fire", "north")
     assert page["incident"]["site_name"] == "一号车棚"
@@ -79,9 +79,9 @@ def test_a_plain_fire_is_told_once_acknowledged_and_explained(
 
 
 def test_a_smoke_alarm_of_an_unregistered_device_pages_the_centre(
-    program: Program, broker: Broker, collector: Collector
+    program: Program, own_broker: Broker, collector: Collector
 ) -> None:
-    say(broker, "shed-9/nobody/alarm", smoke_alarm=True)
+    say(own_broker, "shed-9/nobody/alarm", smoke_alarm=True)
     collector.wants(1, within=10)
     page = collector.arrivals()[0].body
     assert (page["reason"], page["class"], page["team"]) == ("unregistered", "fire", "centre")
@@ -91,22 +91,22 @@ def test_a_smoke_alarm_of_an_unregistered_device_pages_the_centre(
 
 
 def test_a_head_whose_clock_is_nine_years_off_pages_at_once(
-    program: Program, broker: Broker, collector: Collector
+    program: Program, own_broker: Broker, collector: Collector
 ) -> None:
     program.until(lambda: program.in_log("main", "INVENTORY"))
     now = time.time()
-    say(broker, "shed-1/head-1/alarm", ts=round((now - NINE_YEARS_S) * 1000), smoke_alarm=True)
+    say(own_broker, "shed-1/head-1/alarm", ts=round((now - NINE_YEARS_S) * 1000), smoke_alarm=True)
     collector.wants(1, within=10)
     page = collector.arrivals()[0].body
     assert page["reason"] == "opened" and page["incident"]["site"] == "shed-1"
-    say(broker, "shed-1/head-2/alarm", ts=round((now + NINE_YEARS_S) * 1000), smoke_alarm=True)
+    say(own_broker, "shed-1/head-2/alarm", ts=round((now + NINE_YEARS_S) * 1000), smoke_alarm=True)
     program.drained(2)
     program.until(lambda: program.ledger()["alerts"]["opened"] == 2, what="the second head's alert")
     assert len(collector.arrivals()) == 1
 
 
 def test_a_receiver_that_hears_nothing_is_told_as_blind_within_45_seconds(
-    program: Program, broker: Broker, collector: Collector
+    program: Program, own_broker: Broker, collector: Collector
 ) -> None:
     program.until(lambda: program.in_log("main", "INVENTORY"))
     stopped = program.pid("receiver")
@@ -120,27 +120,27 @@ def test_a_receiver_that_hears_nothing_is_told_as_blind_within_45_seconds(
     opened = program.get("incidents")["items"]
     program.until(lambda: len(program.get("incidents")["items"]) == 1, what=f"the blind incident, now {opened}")
     assert program.get("incidents")["items"][0]["id"] == page["incident"]["id"]
-    say(broker, "shed-1/head-1/alarm", smoke_alarm=True)
+    say(own_broker, "shed-1/head-1/alarm", smoke_alarm=True)
     collector.wants(2, within=10)
     assert [arrival.body["reason"] for arrival in collector.arrivals()] == ["blind", "opened"]
 
 
 def test_a_killed_receiver_is_started_again_and_loses_nothing(
-    program: Program, broker: Broker, collector: Collector
+    program: Program, own_broker: Broker, collector: Collector
 ) -> None:
     program.until(lambda: program.in_log("main", "INVENTORY"))
     first = program.pid("receiver")
     program.kill("receiver")
-    say(broker, "shed-1/head-1/alarm", smoke_alarm=True)
+    say(own_broker, "shed-1/head-1/alarm", smoke_alarm=True)
     collector.wants(1, within=20)
     program.until(lambda: program.pid("receiver") != first, what="started again")
     program.drained(1)
 
 
 def test_two_hours_of_downtime_are_one_blind_alert_and_no_device_is_called_silent(
-    tmp_path: Path, broker: Broker, database: str, collector: Collector
+    tmp_path: Path, own_broker: Broker, database: str, collector: Collector
 ) -> None:
-    program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url)
+    program = Program(tmp_path / "program", mqtt=own_broker.url, database=database, hook=collector.url)
     register(program, devices=50, interval=60)
     with program:
         program.until(lambda: program.in_log("main", "INVENTORY"))
@@ -171,7 +171,7 @@ def _age_log(program: Program, *, by: int) -> None:
 
 
 def test_poison_is_set_aside_with_its_reason_and_the_fire_among_it_pages(
-    program: Program, broker: Broker, collector: Collector, database: str
+    program: Program, own_broker: Broker, collector: Collector, database: str
 ) -> None:
     program.until(lambda: program.in_log("main", "INVENTORY"))
     head = "ember/v1/shed-1/head-1/telemetry"
@@ -190,7 +190,7 @@ def test_poison_is_set_aside_with_its_reason_and_the_fire_among_it_pages(
         "nul": b'{"temperature":24,"note":"a\\u0000b"}',
         "huge": b'{"temperature":25,"seq":99999999999999999999999}',
     }
-    publisher = Publisher(broker.url)
+    publisher = Publisher(own_broker.url)
     with closing(publisher), psycopg.connect(database) as person:
         person.execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")  # somebody forgot a transaction
         publisher.publish_all([(head, payload) for payload in (*poison.values(), *strange.values())])
@@ -208,15 +208,15 @@ def test_poison_is_set_aside_with_its_reason_and_the_fire_among_it_pages(
 
 
 def test_a_panel_s_fire_is_confirmed_and_told_and_no_broker_can_play_the_panel(
-    tmp_path: Path, broker: Broker, database: str, collector: Collector
+    tmp_path: Path, own_broker: Broker, database: str, collector: Collector
 ) -> None:
     fire, port = published_frames()["doc smoke fire"], free_port()
     bind = {"EMBERWATCH_GB26875_BIND": f"127.0.0.1:{port}"}
-    program = Program(tmp_path / "program", mqtt=broker.url, database=database, hook=collector.url, more=bind)
+    program = Program(tmp_path / "program", mqtt=own_broker.url, database=database, hook=collector.url, more=bind)
     register(program, devices=1, id="790300000000-1.1-10.2")
     with program:
         program.until(lambda: program.in_log("main", "INVENTORY"))
-        publisher = Publisher(broker.url)
+        publisher = Publisher(own_broker.url)
         publisher.publish("gb26875/790300000000", fire)
         publisher.close()
         with socket.create_connection(("127.0.0.1", port), timeout=10) as panel:

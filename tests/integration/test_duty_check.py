@@ -14,6 +14,7 @@ import pytest
 
 from alerts.relay import Relay
 from api.tokens import digest, issue
+from ingest.broker import Broker
 from ingest.codecs.gb26875_frame import CONFIRM
 from ingest.database import open_pool
 from ingest.journal import Entry
@@ -134,14 +135,14 @@ def panel_of(port: int) -> Iterator[Transmitter]:
 
 
 def test_a_check_reaches_the_panel_and_its_answer_whoever_asked(
-    database: str, tmp_path: Path, mosquitto: Any, rows: Rows
+    database: str, tmp_path: Path, own_broker: Broker, rows: Rows
 ) -> None:
     rows.site("shed")
     rows.device("shed", PANEL)
     rows.device("shed", "000000000009")
     port = free_port()
     bind = {"EMBERWATCH_GB26875_BIND": f"127.0.0.1:{port}"}
-    with Program(tmp_path, mqtt=mosquitto.url, database=database, more=bind) as program, panel_of(port) as panel:
+    with Program(tmp_path, mqtt=own_broker.url, database=database, more=bind) as program, panel_of(port) as panel:
         panel.answer()  # it is known now
         check = program.post(f"devices/shed/{PANEL}/duty-check", {"minutes": 7})
         assert next_check(panel) == bytes((91, 1, 7))

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psycopg
@@ -28,6 +27,7 @@ from api.pushes import make_pushes, push_shards, secrets_of
 from api.tokens import digest, issue
 from ingest.admission import Outcome
 from ingest.admit import Memory, admit
+from ingest.broker import Broker
 from ingest.codecs.contract import PAYLOAD_LIMIT
 from ingest.errors import ConfigError
 from ingest.inventory import Device, Inventory, InventoryDelta
@@ -431,10 +431,10 @@ def test_check_names_the_pushes_and_the_secrets_that_are_missing(tmp_path: Path)
 
 
 def test_the_program_books_what_is_pushed_and_starts_not_without_a_secret(
-    database: str, tmp_path: Path, mosquitto: Any
+    database: str, tmp_path: Path, own_broker: Broker
 ) -> None:
     text = SOURCES + '  - {filter: "ember/v1/+/+/telemetry", codec: ember-json}\n'
-    program = Program(tmp_path, mqtt=mosquitto.url, database=database, sources=text)
+    program = Program(tmp_path, mqtt=own_broker.url, database=database, sources=text)
     refused = subprocess.run(
         [sys.executable, "-m", "api"], env=program.environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
