@@ -19,8 +19,8 @@ CodecMemory = dict[str, object]
 
 #: No payload of a sensor comes near this; larger ones are set aside unread, so that parsing stays bounded.
 PAYLOAD_LIMIT = 256 * 1024
-#: Of one array: a day of readings every ten seconds, buffered through an outage.
-ITEM_LIMIT = 10_000
+#: Of one array: two days of a reading a minute, buffered through an outage; more would take a core over 50 ms.
+ITEM_LIMIT = 3_000
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
