@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
@@ -20,6 +19,8 @@ import msgspec
 import psycopg
 
 from ingest.broker import start_broker
+from ingest.inventory import Device, InventoryDelta, Site
+from ingest.inventory_file import write_inventory as write_rows
 from ingest.journal import BEGINNING
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import MESSAGE, decode_message
@@ -33,6 +34,11 @@ from tests.support.program import Program
 from tests.support.recorded_run import own_database
 
 DEVICES = 400
+#: Where it burns: apart from the load, whose jumping temperatures are fires of their own now and then.
+_SHEDS = InventoryDelta(
+    sites=[Site(id=f"shed-{number}") for number in range(4)],
+    devices=[Device(id="head", site=f"shed-{number}") for number in range(4)],
+)
 RESERVE_BYTES = 64 << 20
 TOLD_S = 30.0  #: how long a page is waited for; what it took is what counts
 
@@ -59,7 +65,7 @@ class Absence:
         self.folder, self.server, self.seconds, self.rate = folder, server, seconds, rate
         self.fleet: Fleet = fleet(DEVICES)
         self.figures = Figures()
-        self._burning = itertools.count()
+        self._burning = iter(_SHEDS.sites)
 
     def run(self) -> Figures:
         """The whole of it."""
@@ -76,6 +82,8 @@ class Absence:
             program.call("migrate")
             write_inventory(str(self.folder / "fleet.csv"), self.fleet)
             program.call("inventory", "import", str(self.folder / "fleet.csv"))
+            write_rows(_SHEDS, self.folder / "sheds.csv")
+            program.call("inventory", "import", str(self.folder / "sheds.csv"))
             with program:
                 program.until(lambda: program.in_log(SHARD, "INVENTORY"))
                 total = self.seconds + 4
@@ -117,11 +125,10 @@ class Absence:
 
     def _fire(self, fires: Publisher, collector: Collector) -> None:
         """A fire at a fresh site by the urgent source, and how long until a team was told."""
-        number = next(self._burning)
-        site, device = self.fleet.site(number), self.fleet.device(number)
+        site = next(self._burning).id
         at = time.time()
         payload = json.dumps({"ts": round(at * 1000), "smoke_alarm": True}).encode()
-        fires.publish(f"ember/v1/{site}/{device}/alarm", payload)
+        fires.publish(f"ember/v1/{site}/head/alarm", payload)
         [page] = collector.wants(1, within=TOLD_S, where=lambda body: bool(body["incident"]["site"] == site))
         self.figures.told_s.append(page.at / 1e6 - at)
 
@@ -140,9 +147,10 @@ class Absence:
 
 
 def _order(program: Program) -> tuple[int, list[str]]:
-    """How many messages the log holds, and the devices whose messages are not in the order they were sent.
+    """How many messages the log holds, and those before which another of their device should stand.
 
-    Nothing was trimmed: the writer has not read it yet.
+    What the broker sent once more, after a connection that broke, may stand twice. Nothing was trimmed: the writer has
+    not read it yet.
     """
     newest: dict[str, int] = {}
     wrong: list[str] = []
@@ -154,9 +162,11 @@ def _order(program: Program) -> tuple[int, list[str]]:
                 if record.kind == MESSAGE:
                     count += 1
                     topic, seq = decode_message(record.meta).topic, json.loads(record.value).get("seq", 0)
-                    if topic.endswith("/telemetry") and seq != newest.get(topic, seq - 1) + 1:
-                        wrong.append(f"{topic}: {seq} after {newest[topic]}")
-                    newest[topic] = seq
+                    if topic.endswith("/telemetry"):
+                        before = newest.setdefault(topic, seq - 1)
+                        if seq > before + 1:
+                            wrong.append(f"{topic}: {seq} after {before}")
+                        newest[topic] = max(seq, before)
     return count, wrong
 
 
