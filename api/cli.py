@@ -6,20 +6,20 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from api.commands.device_words import add_device_commands
+from api.commands.panel_words import add_panel_commands
 from api.commands.people_words import add_people_commands
+from api.commands.wording import Command, Group, Parser, positive
 from ingest.errors import EmberwatchError
 
 if TYPE_CHECKING:
     from ingest.quarantine import Wanted
-
-Command = Callable[[argparse.Namespace], int]
 
 #: As a program ended by SIGPIPE or SIGINT would report.
 _BROKEN_PIPE, _INTERRUPTED = 141, 130
@@ -34,13 +34,6 @@ _MORE = """settings:
 to begin with:
   emberwatch demo                      everything on this machine, with a simulated town that catches fire
   emberwatch check && emberwatch run   the real thing: `emberwatch COMMAND --help` tells about each"""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a call, and where help is."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,35 +89,10 @@ def build_parser() -> Parser:
     _running(commands)
     _looking(commands)
     _books(commands)
-    _panels(commands)
+    add_panel_commands(commands)
     add_people_commands(commands)
     add_device_commands(commands)
     return parser
-
-
-class Group:
-    """Adds commands that all read alike."""
-
-    def __init__(self, commands: argparse._SubParsersAction[Parser]) -> None:
-        self._commands = commands
-
-    def add(self, name: str, summary: str, about: str, command: Command | None = None) -> Parser:
-        """A command: a line for the list, and what `--help` teaches."""
-        parser = self._commands.add_parser(
-            name,
-            help=summary,
-            description=about,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        if command is not None:
-            parser.set_defaults(command=command)
-        return parser
-
-    def group(self, name: str, summary: str) -> Group:
-        """A command that is a word before others, such as `rules`."""
-        parser = self.add(name, summary, summary)
-        return Group(parser.add_subparsers(dest=f"{name}_name", metavar="COMMAND", required=True))
 
 
 def _running(commands: Group) -> None:
@@ -138,9 +106,9 @@ its own: EMBERWATCH_DATA_DIR, else ./emberwatch-data/demo.""",
         _demo,
     )
     demo.add_argument("--port", type=_port, help="where the page is served (default 8080)")
-    demo.add_argument("--seconds", type=_positive, help="stop by itself after so many seconds")
-    demo.add_argument("--sites", type=_positive, default=8, help="charging sheds in the town (default 8)")
-    demo.add_argument("--devices", type=_positive, help="smoke and heat heads in all (default 6 a shed)")
+    demo.add_argument("--seconds", type=positive, help="stop by itself after so many seconds")
+    demo.add_argument("--sites", type=positive, default=8, help="charging sheds in the town (default 8)")
+    demo.add_argument("--devices", type=positive, help="smoke and heat heads in all (default 6 a shed)")
     demo.add_argument("--keep", action="store_true", help="go on with the state of the demo before")
     commands.add(
         "run",
@@ -217,18 +185,6 @@ in order. A readings file (CSV, Parquet, JSON lines) has the columns time, site,
     )
 
 
-def _panels(commands: Group) -> None:
-    duty = commands.add(
-        "duty-check",
-        "ask whether somebody is at a fire panel (查岗)",
-        """Send a duty check to the transmitter of a fire panel (GB/T 26875.3) through the running roles, and say
-whether it went out. Somebody has to press the key there within the minutes; GET /api/v1/duty-checks shows who did.""",
-        _duty_check,
-    )
-    duty.add_argument("device", metavar="SITE/DEVICE", help="the transmitter, or any device behind it")
-    duty.add_argument("--minutes", type=_minutes, default=10, metavar="N", help="1 to 255 (default 10)")
-
-
 def _books(commands: Group) -> None:
     inventory = commands.group("inventory", "import and export areas, centres, sites and devices")
     loading = inventory.add(
@@ -284,7 +240,7 @@ notified + suppressed + pending; deliveries created = accepted + failed + waitin
     listing.add_argument(
         "--by-device", action="store_true", help="a line a device and reason: first and last seen, count"
     )
-    listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (default 50)")
+    listing.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default 50)")
     replay = quarantine.add(
         "replay",
         "judge them once more, after what was wrong was put right",
@@ -292,7 +248,7 @@ notified + suppressed + pending; deliveries created = accepted + failed + waitin
 told as late. Those of devices that an inventory import registers are driven again without being asked for.""",
         _quarantine_replay,
     )
-    replay.add_argument("--limit", type=_positive, default=10_000, metavar="N", help="at most so many (default 10000)")
+    replay.add_argument("--limit", type=positive, default=10_000, metavar="N", help="at most so many (default 10000)")
     for chosen in (listing, replay):
         for name in ("reason", "shard", "site", "device"):
             chosen.add_argument(f"--{name}", metavar=name[0].upper(), help=f"only of this {name}")
@@ -419,12 +375,6 @@ def _quarantine_replay(arguments: argparse.Namespace) -> int:
     return quarantine_replay(_wanted(arguments), limit=arguments.limit)
 
 
-def _duty_check(arguments: argparse.Namespace) -> int:
-    from api.commands.duty import duty_check
-
-    return duty_check(arguments.device, arguments.minutes)
-
-
 def _wanted(arguments: argparse.Namespace) -> Wanted:
     from ingest.quarantine import Wanted
 
@@ -437,20 +387,8 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
     )
 
 
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def _minutes(text: str) -> int:
-    if _positive(text) > 255:
-        raise argparse.ArgumentTypeError(f"{text} minutes are too many; a duty check allows 1 to 255")
-    return int(text)
-
-
 def _port(text: str) -> int:
-    if _positive(text) > 65535:
+    if positive(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port; ports end at 65535")
     return int(text)
 

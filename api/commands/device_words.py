@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from api.cli import Group
+from api.commands.wording import Group
 
 
 def add_device_commands(commands: Group) -> None:

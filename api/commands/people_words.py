@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from api.commands.wording import Group
 from api.people import SCOPES, Role, checked_name, checked_scope
 from ingest.readings import DAY, HOUR, from_datetime
-
-if TYPE_CHECKING:
-    from api.cli import Group
 
 T = TypeVar("T")
 
