@@ -90,15 +90,12 @@ def create_app(
             desk=desk,
             secure=public_url.startswith("https://"),
         )
-        feed.start()
-        directory.start()
-        pushes.start()
-        upkeep.start()
+        parts = (feed, directory, pushes, upkeep)
+        for part in parts:
+            part.start()
         yield
-        await upkeep.stop()
-        await pushes.stop()
-        await directory.stop()
-        await feed.stop()
+        for part in reversed(parts):
+            await part.stop()
         await pool.close()
 
     doorkeeper = Doorkeeper(token=token, key=key)
@@ -120,6 +117,14 @@ def create_app(
         responses=_PROBLEMS,
     )
     upkeep = _upkeep(lambda: doors_of(app), desk, refusals, database_url, data / DEVICES)
+    _add_routes(app, pushes)
+    answer_problems(app)
+    app.add_middleware(Guard, entrance=entrance, now=now, public_url=public_url)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_routes(app: FastAPI, pushes: Pushes) -> None:
     for module in (inventory, readings, incidents, books, events):
         app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(needs(Right.READ))])
     app.include_router(acts.router, prefix="/api/v1")  # each of its routes says what it needs
@@ -130,10 +135,6 @@ def create_app(
     app.include_router(health.router)
     app.include_router(pages.router)
     app.router.routes[:0] = [broker.ANSWER_BROKER, push.ANSWER_PUSH]
-    answer_problems(app)
-    app.add_middleware(Guard, entrance=entrance, now=now, public_url=public_url)
-    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
-    return app
 
 
 def _directory(doors: Callable[[], Doors], kept: MachineTokens) -> Directory:

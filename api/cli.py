@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.commands.device_words import add_device_commands
+from api.commands.inventory_words import add_inventory_commands
 from api.commands.panel_words import add_panel_commands
 from api.commands.people_words import add_people_commands
 from api.commands.wording import Command, Group, Parser, positive
@@ -89,6 +90,7 @@ def build_parser() -> Parser:
     _running(commands)
     _looking(commands)
     _books(commands)
+    add_inventory_commands(commands)
     add_panel_commands(commands)
     add_people_commands(commands)
     add_device_commands(commands)
@@ -186,28 +188,6 @@ in order. A readings file (CSV, Parquet, JSON lines) has the columns time, site,
 
 
 def _books(commands: Group) -> None:
-    inventory = commands.group("inventory", "import and export areas, centres, sites and devices")
-    loading = inventory.add(
-        "import",
-        "take over a CSV file",
-        """Add and change areas, centres, sites and devices from a CSV file with the header
-kind,id,parent,name,class,lat,lon,expected_interval_s,credential,attributes; kind is area, centre, site or device.
-Nothing is taken over when any line is wrong. Running roles learn of it within seconds.""",
-        _inventory_import,
-    )
-    loading.add_argument("file", type=Path, metavar="FILE.csv")
-    saving = inventory.add("export", "write the inventory as CSV", "Write the inventory as CSV.", _inventory_export)
-    saving.add_argument("file", type=Path, nargs="?", metavar="FILE.csv", help="default: standard output")
-    acl = inventory.add(
-        "acl",
-        "write who may publish what, as mosquitto's acl_file",
-        """Write mosquitto's acl_file: every device publishes in its own name only, gateways also in that of the devices
-behind them, and what the attributes publish and subscribe of a device list. deploy/config/mosquitto-devices.conf shows
-the rest. mosquitto reads the file anew at SIGHUP; send that while the receiver is connected.""",
-        _inventory_acl,
-    )
-    acl.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
-    acl.add_argument("--user", default="emberwatch", metavar="NAME", help="of our own roles (default emberwatch)")
     ledger = commands.add(
         "ledger",
         "the books: what came in, what became of it, who was told",
@@ -325,24 +305,6 @@ def _rules_backtest(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         compare=arguments.compare,
     )
-
-
-def _inventory_import(arguments: argparse.Namespace) -> int:
-    from api.commands.store import inventory_import
-
-    return inventory_import(arguments.file)
-
-
-def _inventory_export(arguments: argparse.Namespace) -> int:
-    from api.commands.store import inventory_export
-
-    return inventory_export(arguments.file)
-
-
-def _inventory_acl(arguments: argparse.Namespace) -> int:
-    from api.commands.acl import inventory_acl
-
-    return inventory_acl(arguments.out, user=arguments.user)
 
 
 def _ledger(arguments: argparse.Namespace) -> int:
