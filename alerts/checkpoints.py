@@ -20,8 +20,8 @@ import structlog
 from alerts.judge import Judge
 from alerts.memory import ClockMemory, SiteMemory
 from alerts.rulebook import parse_rulebook
-from ingest.admit import Memory
 from ingest.journal import BEGINNING
+from ingest.memory import Memory
 
 #: Version of the file. The release before can be read: add a reader here before changing it.
 FORMAT = 1

@@ -15,10 +15,11 @@ from alerts.incident import Notice
 from alerts.memory import ClockMemory, SiteMemory
 from alerts.rulebook import Rulebook, parse_rulebook
 from ingest.admission import Admission, Outcome, Suspicion
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.journal import Record
+from ingest.memory import Memory
 from ingest.message import MESSAGE, Act, EngineError, Intake, Kind, Tick, decode_message, decode_probe
 from ingest.redrive import judge_again
 from ingest.sources import Clock, Sources

@@ -22,8 +22,6 @@ from ingest.sources import Source
 from ingest.suspicion import fire_states, place, sign_in_bytes
 from ingest.timing import BOUND, OLDEST, Key, historical, observed, past, plausible
 
-__all__ = ["LogRecord", "Memory", "admit"]
-
 
 class LogRecord(Protocol):
     """What admit needs of a Kind.MESSAGE record of the log; ingest.journal.Record fits."""

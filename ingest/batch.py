@@ -12,12 +12,13 @@ from psycopg.rows import TupleRow
 
 from ingest import duty_store, quarantine, store
 from ingest.admission import Admission, Outcome, Reason
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.codecs.contract import Request
 from ingest.errors import ConfigError
 from ingest.inventory import InventoryDelta
 from ingest.inventory_store import upsert_inventory
 from ingest.journal import Record
+from ingest.memory import Memory
 from ingest.message import MESSAGE, DutyOutcome, EngineError, Kind, decode_probe
 from ingest.quarantine import Aside
 from ingest.readings import Reading

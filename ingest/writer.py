@@ -21,12 +21,12 @@ from psycopg_pool import ConnectionPool
 
 from ingest import store
 from ingest.admission import Outcome, Reason
-from ingest.admit import Memory
 from ingest.backoff import Backoff
 from ingest.batch import BOOKS, Batch, States, Writing, is_refusal, write_batch
 from ingest.codecs.contract import Request
 from ingest.errors import BelowFloor, Fenced, OperatorError, Unavailable
 from ingest.journal import BEGINNING, Journal, Record
+from ingest.memory import Memory
 from ingest.message import EngineError, Kind
 from ingest.metrics import WriterMetrics
 from ingest.readings import SECOND

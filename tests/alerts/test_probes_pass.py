@@ -15,12 +15,12 @@ from alerts.decisions import Decision, progress_of
 from alerts.evaluator import Evaluator
 from alerts.judge import Judge
 from alerts.rulebook import parse_rulebook
-from ingest.admit import Memory
 from ingest.batch import Batch, States
 from ingest.inventory import Device, InventoryDelta, Site
 from ingest.journal import Entry, Record
 from ingest.journal_export import export_journal
 from ingest.journal_sqlite import SqliteJournal
+from ingest.memory import Memory
 from ingest.message import Kind, Message, Probe, Tick, encode
 from ingest.readings import SECOND
 from ingest.sources import Clock, Sources

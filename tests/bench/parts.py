@@ -13,10 +13,11 @@ import msgspec
 
 from alerts.recorder import Recorder
 from ingest.admission import Outcome
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.database import open_pool
 from ingest.journal import BEGINNING, Record
 from ingest.journal_sqlite import SqliteJournal
+from ingest.memory import Memory
 from ingest.message import Kind, decode_message, encode
 from ingest.sources import Sources
 from ingest.sources_file import load_sources, parse_sources

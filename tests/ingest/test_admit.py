@@ -7,10 +7,11 @@ from typing import cast
 import pytest
 
 from ingest.admission import Outcome, Reason
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.codecs import CODECS
 from ingest.codecs.contract import PAYLOAD_LIMIT, CodecMemory, Decoded
 from ingest.inventory import Device, InventoryDelta
+from ingest.memory import Memory
 from ingest.message import Message
 from ingest.readings import Lateness, Observation
 from ingest.sources import Source

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.admission import Admission, Outcome, Reason
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.inventory import Device, InventoryDelta
 from ingest.journal import Record
+from ingest.memory import Memory
 from ingest.message import decode_message
 from ingest.rates import MOST_TOLD, NO_LIMIT, STORED, device_limit
 from ingest.redrive import entry, judge_again

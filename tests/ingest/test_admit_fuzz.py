@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.admission import Admission, Outcome
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.codecs.contract import PAYLOAD_LIMIT
+from ingest.memory import Memory
 from ingest.readings import QUANTITIES, STATES, from_datetime, to_datetime
 from tests.support.admission import ALARM, TELEMETRY, Desk
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.admission import Outcome
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.codecs.json_text import parse
 from ingest.errors import Undecodable
+from ingest.memory import Memory
 from tests.support.admission import ALARM, START, TELEMETRY, Desk
 
 SOURCES = """

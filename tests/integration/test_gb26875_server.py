@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ingest.admission import Outcome
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.codecs.gb26875_frame import (
     CONFIRM,
     CONTROL,
@@ -27,6 +27,7 @@ from ingest.gb26875_server import Gb26875Server, Limits
 from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.journal import BEGINNING
 from ingest.journal_sqlite import SqliteJournal
+from ingest.memory import Memory
 from ingest.message import Message
 from ingest.sources import Source, Sources
 from tests.support.broker import wait_until

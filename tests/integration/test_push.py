@@ -26,13 +26,14 @@ from api.push_log import PushLog
 from api.pushes import make_pushes, push_shards, secrets_of
 from api.tokens import digest, issue
 from ingest.admission import Outcome
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.broker import Broker
 from ingest.codecs.contract import PAYLOAD_LIMIT
 from ingest.errors import ConfigError
 from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.journal import BEGINNING, Record
 from ingest.journal_sqlite import SqliteJournal
+from ingest.memory import Memory
 from ingest.message import Kind, Message, decode_message
 from ingest.readings import Reading
 from ingest.role import announce

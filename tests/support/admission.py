@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from ingest.admission import Admission
-from ingest.admit import Memory, admit
+from ingest.admit import admit
 from ingest.inventory import Device, Inventory, InventoryDelta
 from ingest.journal import Record
+from ingest.memory import Memory
 from ingest.message import Kind, Message, encode
 from ingest.readings import SECOND
 from ingest.sources import Source, Sources
