@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from ingest.errors import EmberwatchError
 from ingest.processes import stop_on_signals
-from simulators import load, replay, town
 from simulators.convert import command as convert
+from simulators.load import command as load
+from simulators.tapes import command as replay
+from simulators.town import command as town
 
 COMMANDS = (town, replay, load, convert)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ingest.readings_file import FileRow
 from simulators.convert.tables import stamp
 from simulators.convert.truth import Converted, Span, Truth
-from simulators.recording import Recorded, Recording
+from simulators.tapes.recording import Recorded, Recording
 
 SITE = "lab"
 #: A reading this far below both neighbours of its device is a drop-out, not weather.

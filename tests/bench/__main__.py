@@ -21,7 +21,7 @@ import msgspec
 
 from ingest.broker import Broker, start_broker
 from ingest.codecs import CODECS
-from simulators.fleet import Fleet
+from simulators.load.fleet import Fleet
 from tests.bench import ceilings, codecs, judging, latency, parts, scanning
 from tests.bench.figures import Figure, Goal, Run, measured, number, repeated, table
 from tests.bench.machine import in_child, machine, quiet, versions

@@ -26,7 +26,7 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
 from ingest.readings import SECOND, Reading
 from ingest.sources import Clock
-from simulators.fleet import Fleet
+from simulators.load.fleet import Fleet
 from tests.bench.figures import Run
 from tests.bench.machine import in_child, until
 from tests.bench.material import INTERVAL, SHARD, filled_log, inventory, say, wall

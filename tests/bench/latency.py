@@ -17,7 +17,7 @@ from alerts.decisions import progress_of
 from ingest.broker import Broker
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
-from simulators.fleet import Fleet, write_inventory
+from simulators.load.fleet import Fleet, write_inventory
 from tests.bench.ceilings import connected
 from tests.bench.figures import Run
 from tests.bench.machine import Meter, postmaster, until

@@ -19,7 +19,7 @@ from ingest.journal_sqlite import SqliteJournal, SqliteStream
 from ingest.message import Kind, Message, encode
 from ingest.readings import SECOND
 from ingest.sources_file import load_sources
-from simulators.fleet import OPENING, Fleet, Planned
+from simulators.load.fleet import OPENING, Fleet, Planned
 
 SHARD = "main"
 TELEMETRY = "ember/v1/+/+/telemetry"

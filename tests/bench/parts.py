@@ -22,7 +22,7 @@ from ingest.message import Kind, decode_message, encode
 from ingest.sources import Sources
 from ingest.sources_file import load_sources, parse_sources
 from ingest.writer import Writer
-from simulators.fleet import Fleet
+from simulators.load.fleet import Fleet
 from tests.bench.decided import decide
 from tests.bench.figures import Run
 from tests.bench.machine import Meter, child, postmaster, until

@@ -17,7 +17,7 @@ from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind, Message, encode
 from ingest.readings import SECOND
 from ingest.sources import Clock
-from simulators.fleet import Fleet
+from simulators.load.fleet import Fleet
 from tests.bench.figures import Run
 from tests.bench.material import BATCH, SHARD, TELEMETRY, introduce, wall
 

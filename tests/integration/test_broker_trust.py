@@ -30,7 +30,7 @@ from ingest.mqtt import BrokerAddress, connect_socket, parse_mqtt_url
 from ingest.prober import Prober
 from ingest.receiver import Receiver
 from ingest.sources import Source
-from simulators.rawwire import Wire
+from simulators.wire.raw import Wire
 from tests.support import receiving
 from tests.support.broker import unique, wait_until
 from tests.support.memory_log import MemoryJournal

@@ -26,8 +26,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from ingest.broker import Broker, start_broker
 from ingest.topics import matches
-from simulators.recording import Recording
-from simulators.sent import payload_hash
+from simulators.tapes.recording import Recording
+from simulators.tapes.sent import payload_hash
 from tests.support.broker import unique, wait_until
 from tests.support.data import ROOT, recorded
 

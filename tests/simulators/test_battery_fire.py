@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.readings import SECOND
-from simulators.battery_fire import SMOKE_LEAD_S, heat_at, heat_release, smoke_at
-from simulators.heads import Report
-from simulators.shedlife import battery_fire_reports, battery_fire_rows
+from simulators.town.battery_fire import SMOKE_LEAD_S, heat_at, heat_release, smoke_at
+from simulators.town.heads import Report
+from simulators.town.life import battery_fire_reports, battery_fire_rows
 
 START = 1_777_593_600 * SECOND  # 08:00 in China
 SEEDS = range(12)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from ingest.packets import read_publish
 from simulators.__main__ import main
-from simulators.fleet import OPENING, Fleet
+from simulators.load.fleet import OPENING, Fleet
 from simulators.options import factor, parse_broker
-from simulators.pace import Pace
-from simulators.packets import PACKET_IDS, connect, count_pubacks, publish_head
-from simulators.sent import payload_hash
+from simulators.tapes.sent import payload_hash
+from simulators.wire.pace import Pace
+from simulators.wire.packets import PACKET_IDS, connect, count_pubacks, publish_head
 
 
 def test_connect_is_as_the_standard_writes_it() -> None:

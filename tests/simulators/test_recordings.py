@@ -13,12 +13,12 @@ import pytest
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from ingest.readings_file import FileRow, write_readings
-from simulators.pace import Pace
-from simulators.recording import Recording
-from simulators.replay import id_map
-from simulators.tapes import FIRE_TOPIC, Fires, RawTape, ReadingsTape, fill
-from simulators.times import TimeMap, TimeMode
-from simulators.wire import Outgoing
+from simulators.tapes.command import id_map
+from simulators.tapes.recording import Recording
+from simulators.tapes.tapes import FIRE_TOPIC, Fires, RawTape, ReadingsTape, fill
+from simulators.tapes.times import TimeMap, TimeMode
+from simulators.wire.messages import Outgoing
+from simulators.wire.pace import Pace
 from tests.support.data import recorded
 
 NOW = 1_800_000_000 * SECOND

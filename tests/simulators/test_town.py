@@ -14,10 +14,10 @@ from ingest.readings import SECOND
 from ingest.readings_file import read_readings
 from ingest.topics import EmberKind, parse_ember
 from simulators.__main__ import main
-from simulators.battery_fire import ignite
-from simulators.layout import build_town, inventory_csv
-from simulators.shedlife import reports
-from simulators.wire import Outgoing, messages
+from simulators.town.battery_fire import ignite
+from simulators.town.layout import build_town, inventory_csv
+from simulators.town.life import reports
+from simulators.wire.messages import Outgoing, messages
 
 START = 1_777_593_600 * SECOND
 

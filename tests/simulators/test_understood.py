@@ -18,14 +18,14 @@ from ingest.readings import SECOND, Observation
 from ingest.sources import Source
 from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
-from simulators.battery_fire import ignite
-from simulators.fleet import OPENING, Fleet, write_inventory
-from simulators.heads import Report
-from simulators.layout import build_town, inventory_csv
-from simulators.replay import EPILOG
-from simulators.shedlife import battery_fire_reports, battery_fire_rows, reports, row_of
-from simulators.tapes import FIRE_TOPIC, Fires, fill
-from simulators.wire import Outgoing, messages, status
+from simulators.load.fleet import OPENING, Fleet, write_inventory
+from simulators.tapes.command import EPILOG
+from simulators.tapes.tapes import FIRE_TOPIC, Fires, fill
+from simulators.town.battery_fire import ignite
+from simulators.town.heads import Report
+from simulators.town.layout import build_town, inventory_csv
+from simulators.town.life import battery_fire_reports, battery_fire_rows, reports, row_of
+from simulators.wire.messages import Outgoing, messages, status
 
 START = 1_777_593_600 * SECOND
 

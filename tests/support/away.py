@@ -24,7 +24,7 @@ from ingest.inventory_file import write_inventory as write_rows
 from ingest.journal import BEGINNING
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import MESSAGE, decode_message
-from simulators.fleet import Fleet, write_inventory
+from simulators.load.fleet import Fleet, write_inventory
 from tests.bench.material import SHARD, acknowledged, fleet, offering
 from tests.support.broker import Publisher, publisher
 from tests.support.collector import Collector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from simulators.pace import Pace
+from simulators.wire.pace import Pace
 
 
 class TimeMode(StrEnum):

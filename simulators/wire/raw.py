@@ -9,7 +9,7 @@ import ssl
 from ingest.errors import Unavailable
 from ingest.mqtt import BrokerAddress, connect_socket
 from simulators.options import no_connection
-from simulators.packets import DISCONNECT, MAX_PACKET_ID, PACKET_IDS, PINGREQ, connect, count_pubacks
+from simulators.wire.packets import DISCONNECT, MAX_PACKET_ID, PACKET_IDS, PINGREQ, connect, count_pubacks
 
 KEEPALIVE_S = 60
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from ingest.readings import SECOND
 from ingest.readings_file import FileRow
-from simulators.battery_fire import HEAD_SPACING_M, Fire, ignite
-from simulators.heads import SAMPLE, Report, SmokeHeatHead
-from simulators.layout import Head, Shed
-from simulators.weather import Air
+from simulators.town.battery_fire import HEAD_SPACING_M, Fire, ignite
+from simulators.town.heads import SAMPLE, Report, SmokeHeatHead
+from simulators.town.layout import Head, Shed
+from simulators.town.weather import Air
 
 
 class _Device:

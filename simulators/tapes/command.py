@@ -16,11 +16,11 @@ from ingest.errors import OperatorError
 from ingest.mqtt import BrokerAddress
 from ingest.readings import SECOND
 from simulators.options import add_broker, add_sent, factor, parse_broker, positive, whole
-from simulators.pace import Pace
-from simulators.publisher import Publisher
-from simulators.sent import SentFile
-from simulators.tapes import FIRE_TOPIC, RAW_TOPIC, Fires, RawTape, ReadingsTape, Tape
-from simulators.times import TimeMap, TimeMode
+from simulators.tapes.sent import SentFile
+from simulators.tapes.tapes import FIRE_TOPIC, RAW_TOPIC, Fires, RawTape, ReadingsTape, Tape
+from simulators.tapes.times import TimeMap, TimeMode
+from simulators.wire.pace import Pace
+from simulators.wire.publisher import Publisher
 
 EPILOG = """\
 FILE is one of

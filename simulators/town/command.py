@@ -14,9 +14,6 @@ from pathlib import Path
 from ingest.errors import OperatorError, Unavailable
 from ingest.readings import SECOND, iso
 from ingest.readings_file import write_readings
-from simulators.battery_fire import Fire, ignite
-from simulators.heads import Report
-from simulators.layout import Shed, Town, build_town, inventory_csv
 from simulators.options import (
     DEFAULT_BROKER,
     add_sent,
@@ -28,11 +25,14 @@ from simulators.options import (
     span,
     whole,
 )
-from simulators.pace import Pace
-from simulators.sent import SentFile
-from simulators.shedlife import reports, row_of
-from simulators.wire import Outgoing, messages, status
-from simulators.wires import Speaker, Wires
+from simulators.tapes.sent import SentFile
+from simulators.town.battery_fire import Fire, ignite
+from simulators.town.heads import Report
+from simulators.town.layout import Shed, Town, build_town, inventory_csv
+from simulators.town.life import reports, row_of
+from simulators.wire.messages import Outgoing, messages, status
+from simulators.wire.pace import Pace
+from simulators.wire.speakers import Speaker, Wires
 
 COLUMNS = ("temperature", "smoke", "humidity", "battery", "smoke_alarm", "heat_alarm", "mains_lost", "online")
 

@@ -11,7 +11,7 @@ import random
 
 import msgspec
 
-from simulators.battery_fire import HEAD_SPACING_M
+from simulators.town.battery_fire import HEAD_SPACING_M
 
 CITY = "云江市"
 STREETS = ("青枫街道", "望湖街道", "石桥镇", "南塘街道", "明溪镇", "长亭街道")

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
-from simulators.fleet import OPENING, Fleet, Planned, write_inventory
+from simulators.load.fleet import OPENING, Fleet, Planned, write_inventory
 from simulators.options import add_broker, add_sent, parse_broker, positive, span, whole
-from simulators.packets import MAX_PACKET_ID
-from simulators.rawwire import KEEPALIVE_S, Wire
-from simulators.sent import SentFile
+from simulators.tapes.sent import SentFile
+from simulators.wire.packets import MAX_PACKET_ID
+from simulators.wire.raw import KEEPALIVE_S, Wire
 
 #: Packets go out in slices of time this long.
 TICK = 5_000

@@ -10,8 +10,8 @@ import msgspec
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from ingest.mqtt import BrokerAddress
-from simulators.publisher import PATIENCE_S, Publisher, Will
-from simulators.wire import Outgoing, status
+from simulators.wire.messages import Outgoing, status
+from simulators.wire.publisher import PATIENCE_S, Publisher, Will
 
 #: Each gateway and each head without one has a connection of its own, up to so many; more share these.
 MAX_CONNECTIONS = 64

@@ -14,11 +14,11 @@ from ingest.errors import OperatorError
 from ingest.readings import FIRE_STATES, SECOND, to_datetime
 from ingest.readings_file import FileRow, read_readings
 from ingest.topics import EmberKind, ember_topic, valid_topic
-from simulators.heads import Report
-from simulators.recording import Recorded, Recording, change, look_up
-from simulators.shedlife import battery_fire_reports
-from simulators.times import TimeMap
-from simulators.wire import Outgoing
+from simulators.tapes.recording import Recorded, Recording, change, look_up
+from simulators.tapes.times import TimeMap
+from simulators.town.heads import Report
+from simulators.town.life import battery_fire_reports
+from simulators.wire.messages import Outgoing
 
 RAW_TOPIC = "recording/{device_id}"
 FIRE_TOPIC = "recording/{site}/{device_id}"

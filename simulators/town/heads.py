@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ingest.readings import SECOND
-from simulators.battery_fire import (
+from simulators.town.battery_fire import (
     ALARM_INTERVAL_S,
     HEAT_ALARM_C,
     HEAT_CLEAR_C,
@@ -20,7 +20,7 @@ from simulators.battery_fire import (
     SMOKE_LAG_S,
     Fire,
 )
-from simulators.weather import Air
+from simulators.town.weather import Air
 
 #: A head looks at its sensors so often while something may be going on.
 SAMPLE = SECOND

@@ -12,8 +12,8 @@ import msgspec
 
 from ingest.errors import OperatorError
 from ingest.topics import EmberKind, ember_topic
-from simulators.layout import HEADER
-from simulators.packets import publish_head
+from simulators.town.layout import HEADER
+from simulators.wire.packets import publish_head
 
 #: The first seq, so that all have as many digits.
 FIRST_SEQ = 100_000_000

@@ -9,7 +9,7 @@ import msgspec
 
 from ingest.readings import iso
 from ingest.topics import EmberKind, ember_topic
-from simulators.heads import Report
+from simulators.town.heads import Report
 
 _encode = msgspec.json.Encoder().encode
 

@@ -1,0 +1,1 @@
+"""Readings at a stated rate, as cheaply as Python can."""

@@ -1,0 +1,1 @@
+"""How fires heat and smoke a ceiling, and how detectors follow. Pure."""

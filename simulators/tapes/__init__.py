@@ -1,0 +1,1 @@
+"""Recordings: made, played again, spoiled on purpose; and the file of what was sent."""

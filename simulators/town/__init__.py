@@ -1,0 +1,1 @@
+"""The invented town: who is there, the air, what each device reports over time."""

@@ -1,0 +1,1 @@
+"""Speaking MQTT: messages, connections, pace."""
