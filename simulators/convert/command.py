@@ -8,12 +8,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from ingest.errors import OperatorError
 from ingest.readings_file import write_readings
 from simulators.convert import SETS
-from simulators.convert.truth import Converted
+from simulators.convert.truth import Converted, with_its_fire, write_truth
 
 FORMATS = ("csv", "csv.gz", "jsonl", "jsonl.gz", "parquet")
 EPILOG = """\
@@ -62,7 +60,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
 def write_recording(target: Path, converted: Converted, ending: str) -> int:
     """Both files of one recording; the number of rows."""
     name = converted.truth.recording
-    (target / f"{name}.truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(converted.truth)) + b"\n")
+    write_truth(target / f"{name}.truth.json", with_its_fire(converted.truth))
     return write_readings(target / f"{name}.{ending}", converted.rows)
 
 

@@ -1,36 +1,76 @@
-"""What a recording is known to hold: the fire and its reference times, nuisances, spans in which nothing happens."""
+"""What a recording is known to hold: its fires and their reference times, nuisances, faults, spans without a fire."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from ingest.errors import OperatorError
 from ingest.readings_file import FileRow
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is known to have happened. Times are ISO 8601, UTC; `after_s` counts from the ignition."""
+    """Something that is known to have happened.
+
+    Times are ISO 8601, UTC; `after_s` counts from the ignition of the fire it belongs to. `site` "": that of the
+    whole recording. `device` "": not of one device.
+    """
 
     what: str
     at: str
+    site: str = ""
     device: str = ""
     after_s: float | None = None
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A stretch of time about which something is known."""
+    """A stretch of time about which something is known, from `start` until before `end` (ISO 8601, UTC).
+
+    `site` "" is `Truth.site`, and where that is empty too every site that `Truth.fires` does not name.
+    `device` "" is every device there.
+    """
 
     what: str
     start: str
     end: str
+    site: str = ""
     device: str = ""
+
+
+class Burning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One fire.
+
+    `what`: the event's kind, as scenarios name it. `ignition`: what latencies count from; of an invented fire the
+    first smoke or vapour that leaves the fuel, however little reaches a head. From which time on alarms are right
+    is told by `quiet`, which may end earlier: a probe on a pack sees it heat up. `first_flame` and `out` (put out
+    or burnt out) where known. `nearest`: the head nearest to it. `again_of`: the ignition of the earlier fire that
+    this one is of the same pack as, or spread from.
+    """
+
+    what: str
+    site: str
+    ignition: str
+    first_flame: str | None = None
+    out: str | None = None
+    nearest: str = ""
+    again_of: str | None = None
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """Written as `NAME.truth.json` beside `NAME.csv`.
 
-    `fire`: whether there is one at all. `ignition`: when, null without a fire. `references`: alarm times measured
-    or computed there by others. `quiet`: spans in which no alarm of fire class is right. `nuisances`: spans that
-    tempt to a false one. `clock` says what the times are worth.
+    - `recording`, `source`: its name, and where it is from.
+    - `site`: the site of the whole recording, "" where it is of several.
+    - `fire`: whether there is one at all. `ignition`: the first one, null without a fire. `fires`: each of them.
+    - `clock`: what the times are worth. `interval_s`: how often devices report, 0 = each class of devices its own.
+    - `references`: times measured, computed or known otherwise: alarms of others, first vapour, first flame, 57 °C
+      in the gas at the ceiling above the fire.
+    - `quiet`: spans in which an alarm of fire class is false, whatever tempts to it.
+    - `nuisances`: spans that tempt to one; they lie inside `quiet` unless a fire burns at the same time.
+    - `faults`: spans in which devices are away, wrong, empty or without mains, so that a fault alarm is right; `what`
+      begins with the kind of trouble: away, stuck, drift, glitch, low_battery, clock, reboot, mains_lost, states.
+    - `notes`: in words.
     """
 
     recording: str
@@ -40,9 +80,11 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     clock: str
     interval_s: float
     ignition: str | None = None
+    fires: list[Burning] = []
     references: list[Mark] = []
     quiet: list[Span] = []
     nuisances: list[Span] = []
+    faults: list[Span] = []
     notes: list[str] = []
 
 
@@ -51,3 +93,28 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: list[FileRow]
     truth: Truth
+
+
+def with_its_fire(truth: Truth) -> Truth:
+    """The same, with the one fire of a recording of one site among `fires` like any other."""
+    if not truth.ignition or truth.fires:
+        return truth
+    return msgspec.structs.replace(truth, fires=[Burning(what="fire", site=truth.site, ignition=truth.ignition)])
+
+
+def write_truth(path: Path, truth: Truth) -> None:
+    """As indented JSON; OperatorError where that cannot be."""
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(truth)) + b"\n")
+    except OSError as error:
+        raise OperatorError(f"{path}: {(error.strerror or str(error)).lower()}; name a file to write to") from None
+
+
+def read_truth(path: Path) -> Truth:
+    """What `write_truth` wrote; OperatorError for anything else."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Truth)
+    except OSError as error:
+        raise OperatorError(f"{path}: {(error.strerror or str(error)).lower()}; name a truth file") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OperatorError(f"{path}: not a truth file: {error}; give a FILE.truth.json") from None
