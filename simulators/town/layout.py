@@ -8,10 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import random
+from functools import cached_property
 
 import msgspec
 
+from simulators.physics.exposure import Enclosure, Place
 from simulators.town.battery_fire import HEAD_SPACING_M
+from simulators.town.models import Model
 
 CITY = "云江市"
 STREETS = ("青枫街道", "望湖街道", "石桥镇", "南塘街道", "明溪镇", "长亭街道")
@@ -44,19 +47,80 @@ class Shed(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
 
 
+class Device(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One device of a site. `gateway` is the id of the device that speaks for it, "" = it speaks for itself."""
+
+    id: str
+    site: str
+    model: Model
+    place: Place
+    gateway: str = ""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A watched place: a charging shed, a shop on the street, or the hall and corridors of a stairwell.
+
+    Its room is a rectangle, `length_m` along x and `width_m` along y; `lat` and `lon` are its middle. Devices come
+    gateway first, then heads along the ridge, then the others.
+    """
+
+    id: str
+    number: int  #: from 0, in the order of Town.sites
+    name: str
+    kind: str  #: "shed", "shop" or "stairwell"
+    area: str  #: id of its grid
+    lat: float
+    lon: float
+    enclosure: Enclosure
+    roof: str  #: "metal", "concrete", or "none": nothing of it is in the sun
+    bays: int  #: parking spaces, numbered from 0
+    devices: tuple[Device, ...]
+    gateway: str = ""  #: id of its gateway, "" = none
+
+    def bay(self, number: int) -> Place:
+        """The pack of the bike on this parking space."""
+        raise NotImplementedError
+
+
 class Area(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of city → street → community → compound → grid."""
+    """A node of city → street → community → compound → grid; the id is a dotted path (`yj.s1.c2.p3.g1`)."""
 
     id: str
     name: str
     parent: str
+    lat: float = 0.0
+    lon: float = 0.0
 
 
-class Town(msgspec.Struct, frozen=True, kw_only=True):
-    """All there is to see."""
+class Centre(msgspec.Struct, frozen=True, kw_only=True):
+    """A fire-safety centre, responsible for the area `parent`."""
+
+    id: str
+    name: str
+    parent: str
+    lat: float
+    lon: float
+
+
+class Town(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """All there is to see. Sites stand in the order of their areas, so neighbours are near each other."""
 
     areas: tuple[Area, ...]
-    sheds: tuple[Shed, ...]
+    sheds: tuple[Shed, ...]  # the old words, until the life of the town knows sites
+    centres: tuple[Centre, ...] = ()
+    sites: tuple[Site, ...] = ()
+
+    @cached_property
+    def _by_id(self) -> dict[str, Site]:
+        return {site.id: site for site in self.sites}
+
+    def site(self, id: str) -> Site | None:
+        """The site of this id."""
+        return self._by_id.get(id)
+
+    def sites_below(self, area: str) -> tuple[Site, ...]:
+        """The sites of this area and of all below it."""
+        return tuple(site for site in self.sites if site.area == area or site.area.startswith(area + "."))
 
     def shed(self, site: str) -> Shed | None:
         """The shed of this id."""
