@@ -35,9 +35,8 @@ def add_sent(parser: argparse._ActionsContainer) -> None:
     """The option for the file of what was sent."""
     parser.add_argument(
         "--sent",
-        metavar="FILE",
-        help="write one JSON line for each message published: topic, device, seq, ts, hash of the payload "
-        "(BLAKE2b, 8 bytes, hex) and at (wall clock, µs since 1970)",
+        metavar="FILE.tape",
+        help="write each message published to a tape, with the time: what replay, faults and verify read",
     )
 
 

@@ -16,7 +16,7 @@ from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from simulators.load.fleet import OPENING, Fleet, Planned, write_inventory
 from simulators.options import add_broker, add_sent, parse_broker, positive, span, whole
-from simulators.tapes.sent import SentFile
+from simulators.tapes.tapefile import TapeWriter
 from simulators.wire.packets import MAX_PACKET_ID
 from simulators.wire.raw import KEEPALIVE_S, Wire
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
         raise OperatorError("--rate: say how many messages a second, such as --rate 1000")
     broker = parse_broker(args.broker)
     window = min(args.window, MAX_PACKET_ID)
-    with SentFile(args.sent) as sent:
+    with TapeWriter(args.sent) as sent:
         count = min(args.connections, args.devices)
         wires = [Wire(broker=broker, number=number, window=window) for number in range(count)]
         try:
@@ -92,7 +92,7 @@ class Generator:
         args: argparse.Namespace,
         fleet: Fleet,
         wires: list[Wire],
-        sent: SentFile | None,
+        sent: TapeWriter | None,
         now: Callable[[], int],
         stop: threading.Event,
     ) -> None:
@@ -144,7 +144,7 @@ class Generator:
         if self._sent_file is not None:
             for device, tail, seq in chosen:
                 payload = OPENING % (ts, seq) + tail
-                self._sent_file.add(topic=device.topic, payload=payload, at=at, device=device.device, seq=seq, ts=ts)
+                self._sent_file.add(at=at, topic=device.topic, payload=payload)
         return b"".join(parts)
 
     def _listen(self, wait: int) -> None:

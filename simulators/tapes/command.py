@@ -16,7 +16,7 @@ from ingest.errors import OperatorError
 from ingest.mqtt import BrokerAddress
 from ingest.readings import SECOND
 from simulators.options import add_broker, add_sent, factor, parse_broker, positive, whole
-from simulators.tapes.sent import SentFile
+from simulators.tapes.tapefile import TapeWriter
 from simulators.tapes.tapes import FIRE_TOPIC, RAW_TOPIC, Fires, RawTape, ReadingsTape, Tape
 from simulators.tapes.times import TimeMap, TimeMode
 from simulators.wire.pace import Pace
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
         raise OperatorError("--time scale: has no meaning at --speed max; give a speed, or --time shift-to-now")
     broker = parse_broker(args.broker)
     tape = open_tape(args)
-    with SentFile(args.sent) as sent:
+    with TapeWriter(args.sent) as sent:
         publisher = Publisher(broker=broker, stop=stop, name="replay", window=args.window)
         try:
             return Replay(args=args, tape=tape, publisher=publisher, sent=sent, now=now, stop=stop).play(broker)
@@ -151,7 +151,7 @@ class Replay:
         args: argparse.Namespace,
         tape: Tape,
         publisher: Publisher,
-        sent: SentFile,
+        sent: TapeWriter,
         now: Callable[[], int],
         stop: threading.Event,
     ) -> None:
@@ -199,12 +199,5 @@ class Replay:
                 return False
             self._published += 1
             bar.update()
-            self._sent.add(
-                topic=message.topic,
-                payload=message.payload,
-                at=self._now(),
-                device=message.device,
-                seq=message.seq,
-                ts=message.ts,
-            )
+            self._sent.add(at=self._now(), topic=message.topic, payload=message.payload, retain=message.retain)
         return True

@@ -25,7 +25,7 @@ from simulators.options import (
     span,
     whole,
 )
-from simulators.tapes.sent import SentFile
+from simulators.tapes.tapefile import TapeWriter
 from simulators.town.battery_fire import Fire, ignite
 from simulators.town.heads import Report
 from simulators.town.layout import Shed, Town, build_town, inventory_csv
@@ -172,7 +172,7 @@ def _publish(
 ) -> int:
     broker = parse_broker(args.broker or DEFAULT_BROKER)
     gateways = {shed.id: shed.gateway for shed in town.sheds if shed.gateway}
-    with SentFile(args.sent) as sent, ExitStack() as open_connections:
+    with TapeWriter(args.sent) as sent, ExitStack() as open_connections:
         wires = Wires(broker=broker, stop=stop)
         open_connections.callback(wires.close)
         wires.connect(speakers(town), at=start)
@@ -195,8 +195,8 @@ def _then(first: list[Outgoing], rest: Iterator[Outgoing]) -> Iterator[Outgoing]
     yield from rest
 
 
-def _note(sent: SentFile, message: Outgoing, at: int) -> None:
-    sent.add(topic=message.topic, payload=message.payload, at=at, device=message.device, seq=message.seq, ts=message.ts)
+def _note(sent: TapeWriter, message: Outgoing, at: int) -> None:
+    sent.add(at=at, topic=message.topic, payload=message.payload, retain=message.retain)
 
 
 def _introduce(args: argparse.Namespace, town: Town, fires: list[Fire], start: int, broker: str) -> None:
@@ -207,7 +207,7 @@ def _introduce(args: argparse.Namespace, town: Town, fires: list[Fire], start: i
         print(f"town: a battery will vent at {fire.site} {name} in {wait:.0f} s", flush=True)
 
 
-def _farewell(wires: Wires, town: Town, sent: SentFile, now: Callable[[], int]) -> int:
+def _farewell(wires: Wires, town: Town, sent: TapeWriter, now: Callable[[], int]) -> int:
     """Every speaker says it goes offline, and all is acknowledged; the number of messages."""
     farewells = [status(site=s.site, device=s.device, at=now(), online=False) for s in speakers(town)]
     for message in farewells:

@@ -27,7 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from ingest.broker import Broker, start_broker
 from ingest.topics import matches
 from simulators.tapes.recording import Recording
-from simulators.tapes.sent import payload_hash
+from simulators.tapes.tapefile import Taped, read_tape
 from tests.support.broker import unique, wait_until
 from tests.support.data import ROOT, recorded
 
@@ -89,13 +89,17 @@ def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]
         process.communicate()
 
 
-def sent_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def whole_tape(path: Path) -> list[Taped]:
+    """Its messages; nothing may be said of it, such as that it was cut."""
+    said: list[str] = []
+    messages = list(read_tape(path, tell=said.append))
+    assert said == []
+    return messages
 
 
 def test_the_whole_recording_is_published_once_in_order_byte_for_byte(mosquitto: Broker, tmp_path: Path) -> None:
     path = recorded("iot_telemetry/raw_data_xlarge.json.zip")
-    root, sent = unique("rec"), tmp_path / "sent.jsonl"
+    root, sent = unique("rec"), tmp_path / "sent.tape"
     with listening(mosquitto, f"{root}/#") as heard:
         to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}")
         done = simulators("replay", str(path), "--speed", "max", *to, "--sent", str(sent))
@@ -109,10 +113,10 @@ def test_the_whole_recording_is_published_once_in_order_byte_for_byte(mosquitto:
     for topic, payload, _ in heard.messages:
         arrived[topic].append(payload)
     assert arrived == expected
-    lines = sent_lines(sent)
-    assert len(lines) == 50_270
-    assert Counter((line["topic"], line["hash"]) for line in lines) == Counter(
-        (topic, payload_hash(payload)) for topic, payload, _ in heard.messages
+    taped = whole_tape(sent)
+    assert len(taped) == 50_270
+    assert Counter((m.topic, m.payload) for m in taped) == Counter(
+        (topic, payload) for topic, payload, _ in heard.messages
     )
 
 
@@ -136,14 +140,15 @@ def test_three_fires_arrive_on_topics_of_their_sites(mosquitto: Broker, tmp_path
 
 
 def test_a_replay_keeps_the_pace_of_the_recording(mosquitto: Broker, tmp_path: Path) -> None:
-    root, own, sent = unique("pace"), tmp_path / "r.jsonl", tmp_path / "sent.jsonl"
+    root, own, sent = unique("pace"), tmp_path / "r.jsonl", tmp_path / "sent.tape"
     own.write_text("\n".join(json.dumps({"device_id": "d", "ts": 1000 + 5 * n}) for n in range(5)))
     to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}", "--sent", str(sent))
     done = simulators("replay", str(own), "--speed", "20", "--time", "scale", *to)
     assert done.returncode == 0, done.stderr
-    lines = sent_lines(sent)
-    assert lines[-1]["at"] - lines[0]["at"] >= 950_000  # 20 s of recording at 20x
-    assert abs(lines[-1]["ts"] - lines[0]["ts"] - 1) < 0.01
+    taped = whole_tape(sent)
+    assert taped[-1].at - taped[0].at >= 950_000  # 20 s of recording at 20x
+    stated = [json.loads(m.payload)["ts"] for m in taped]
+    assert abs(stated[-1] - stated[0] - 1) < 0.01
 
 
 def test_loop_begins_again_and_limit_ends_it(mosquitto: Broker, tmp_path: Path) -> None:
@@ -192,7 +197,7 @@ def test_a_progress_bar_is_shown_on_a_terminal_alone(mosquitto: Broker, tmp_path
 def test_a_replay_that_is_interrupted_waits_for_its_acknowledgements(
     number: signal.Signals, mosquitto: Broker, tmp_path: Path
 ) -> None:
-    own, sent, root = tmp_path / "r.jsonl", tmp_path / "sent.jsonl", unique("stop")
+    own, sent, root = tmp_path / "r.jsonl", tmp_path / "sent.tape", unique("stop")
     own.write_text("\n".join(json.dumps({"device_id": "d", "ts": n}) for n in range(100_000)))
     to = ("--broker", mosquitto.url, "--topic", f"{root}/{{device_id}}", "--sent", str(sent))
     with listening(mosquitto, f"{root}/#") as heard, running("replay", str(own), "--speed", "1000", *to) as process:
@@ -201,7 +206,7 @@ def test_a_replay_that_is_interrupted_waits_for_its_acknowledgements(
         out, err = process.communicate(timeout=20)
         assert process.returncode == 130
         assert err.decode() == "replay: stopped before the end\n"
-        count = len(sent_lines(sent))
+        count = len(whole_tape(sent))
         assert out.decode().startswith(f"replay: published {count}, acknowledged {count}, in ")
         wait_until(lambda: len(heard.messages) == count)
 
@@ -234,16 +239,16 @@ def _late(server: socket.socket, count: int) -> None:
 
 
 def test_load_sends_what_it_says_and_every_message_arrives(mosquitto: Broker, tmp_path: Path) -> None:
-    sent = tmp_path / "sent.jsonl"
+    sent = tmp_path / "sent.tape"
     with listening(mosquitto, "ember/v1/+/+/telemetry") as heard:
         size = ("--rate", "2000", "--seconds", "1.5", "--devices", "90", "--connections", "3")
         done = simulators("load", *size, "--broker", mosquitto.url, "--sent", str(sent))
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("load: offered 3000, sent 3000, acknowledged 3000, ")
         wait_until(lambda: len(heard.messages) == 3000)
-    lines = sent_lines(sent)
-    assert Counter((line["topic"], line["hash"]) for line in lines) == Counter(
-        (topic, payload_hash(payload)) for topic, payload, _ in heard.messages
+    taped = whole_tape(sent)
+    assert Counter((m.topic, m.payload) for m in taped) == Counter(
+        (topic, payload) for topic, payload, _ in heard.messages
     )
     last: dict[str, int] = {}
     for topic, payload, _ in heard.messages:
@@ -319,15 +324,15 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 def test_a_town_tells_of_its_fire_and_leaves_in_good_order(broker: Broker, tmp_path: Path) -> None:
-    sent = tmp_path / "sent.jsonl"
+    sent = tmp_path / "sent.tape"
     with listening(broker, "ember/v1/#") as heard:
         size = ("--sites", "3", "--devices", "7", "--seconds", "40", "--speed", "20", "--interval", "5")
         fire = ("--scenario", "battery_fire", "--fire-at", "5", "--fire-site", "shed-002")
         done = simulators("town", *size, *fire, "--broker", broker.url, "--sent", str(sent))
         assert (done.returncode, done.stderr) == (0, "")
-        lines = sent_lines(sent)
-        wait_until(lambda: len(heard.messages) >= len(lines))
-    assert f"{len(lines)} messages published and acknowledged" in done.stdout
+        taped = whole_tape(sent)
+        wait_until(lambda: len(heard.messages) >= len(taped))
+    assert f"{len(taped)} messages published and acknowledged" in done.stdout
     alarms = [json.loads(payload) for payload in heard.of("ember/v1/shed-002/+/alarm")]
     assert any(alarm["smoke_alarm"] for alarm in alarms)
     assert heard.of("ember/v1/shed-001/+/alarm") == []

@@ -16,7 +16,6 @@ from ingest.packets import read_publish
 from simulators.__main__ import main
 from simulators.load.fleet import OPENING, Fleet
 from simulators.options import factor, parse_broker
-from simulators.tapes.sent import payload_hash
 from simulators.wire.pace import Pace
 from simulators.wire.packets import PACKET_IDS, connect, count_pubacks, publish_head
 
@@ -110,7 +109,3 @@ def test_pace_follows_the_speed_and_ends_with_the_stop() -> None:
     stop.set()
     assert not pace.until(1_000 + 60_000_000)
     assert Pace(now=lambda: 7, stop=threading.Event(), origin=0, speed=factor("max")).wall(10**15) == 7
-
-
-def test_payload_hashes_are_short_and_stable() -> None:
-    assert payload_hash(b"") == "e4a6a0577479b2b4"
