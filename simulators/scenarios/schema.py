@@ -1,0 +1,159 @@
+"""Mappings of a YAML file as structs, by the structs' own types: every problem with its file, line and what is right.
+
+Understood types of fields: the words below, bool, int, float and str (bounds by msgspec.Meta), Literal, StrEnum, dict
+of them, Struct, and unions of these.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import types
+from collections.abc import Iterable
+from enum import Enum
+from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ingest.configfile import ConfigFile
+from ingest.readings import QUANTITIES, STATES
+from ingest.readings_file import parse_time
+
+Seconds = NewType("Seconds", float)  #: written as 250ms, 10s, 5m, 2h, 1d
+Moment = NewType("Moment", int)  #: µs; written as a time with its zone
+Quantity = NewType("Quantity", str)  #: a name of ingest.readings.QUANTITIES
+State = NewType("State", str)  #: a name of ingest.readings.STATES
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+S = TypeVar("S", bound=msgspec.Struct)
+#: What a value is not, so that nothing else can be mistaken for it.
+NO = object()
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_CLOSED: dict[object, tuple[str, ...]] = {Quantity: tuple(QUANTITIES), State: STATES}
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def read_struct(file: ConfigFile, cls: type[S], row: object, *path: str | int, but: tuple[str, ...] = ()) -> S | None:
+    """`row`, which stands at `path`, as a struct; None when a problem with it was noted. Keys of `but` are others'."""
+    if not isinstance(row, dict):
+        file.problem(f"{row!r} is no mapping; write {', '.join(f'{name}: …' for name in needed(cls)) or '{}'}", *path)
+        return None
+    every = get_type_hints(cls, include_extras=True)
+    hints = {name: every[name] for name in cls.__struct_fields__}
+    before, given = len(file.problems), {}
+    for key, raw in row.items():
+        if key in hints:
+            given[key] = read_value(file, hints[key], raw, *path, key)
+        elif key not in but:
+            file.problem(f"unknown key {key}{suggest(key, [*but, *hints])}", *path, key)
+    for name in needed(cls):
+        if name not in row:
+            file.problem(f"{name} is missing; give {expected(hints[name])}", *path)
+    return cls(**given) if len(file.problems) == before else None
+
+
+def read_value(file: ConfigFile, hint: Any, raw: object, *path: str | int) -> Any:
+    """`raw` as a value of this type; a problem is noted when it is none."""
+    for member in _members(hint):
+        if isinstance(member, type) and issubclass(member, msgspec.Struct):
+            return read_struct(file, member, raw, *path)
+        value = _fits(member, raw)
+        if value is not NO:
+            return value
+    words = [word for member in _members(hint) for word in _words(member)]
+    hinted = difflib.get_close_matches(str(raw), words, n=1, cutoff=0.5)
+    near = f"; did you mean {hinted[0]}?" if hinted else ""
+    file.problem(f"{path[-1]}: {raw!r} is not right; give {expected(hint)}{near}", *path)
+    return None
+
+
+def needed(cls: type[msgspec.Struct]) -> list[str]:
+    """Names of the fields that have no default."""
+    return [field.name for field in msgspec.structs.fields(cls) if field.required]
+
+
+def suggest(word: object, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word."""
+    words = list(known)
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(words)}"
+
+
+def expected(hint: Any) -> str:
+    """What values of this type look like, in words."""
+    return " or ".join(_expected(member) for member in _members(hint) if member is not type(None))
+
+
+def parse_duration(text: object) -> Seconds | None:
+    """Seconds of `10s`, `1.5m`, `2h`, `1d`, `250ms`; None when it is none of these."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    return Seconds(float(match[1]) * _UNITS[match[2]]) if match else None
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _words(hint: Any) -> list[str]:
+    """The words of a closed set, none for other types."""
+    if get_origin(hint) is Literal:
+        return [str(word) for word in get_args(hint)]
+    if hint in _CLOSED:
+        return list(_CLOSED[hint])
+    return [str(word) for word in hint] if isinstance(hint, type) and issubclass(hint, Enum) else []
+
+
+def _fits(hint: Any, raw: object) -> Any:
+    """The value, or NO."""
+    if hint is Seconds:
+        seconds = parse_duration(raw)
+        return NO if seconds is None else seconds
+    if hint is Moment:
+        try:
+            return parse_time(raw if isinstance(raw, str) else "")
+        except ValueError:
+            return NO
+    if hint in _CLOSED:
+        return raw if raw in _CLOSED[hint] else NO
+    if get_origin(hint) is dict:
+        keys, values = get_args(hint)
+        return _fits_mapping(keys, values, raw)
+    try:
+        value = msgspec.convert(raw, hint)
+    except msgspec.ValidationError:
+        return NO
+    return NO if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _fits_mapping(keys: Any, values: Any, raw: object) -> Any:
+    pairs = raw.items() if isinstance(raw, dict) else [(NO, NO)]
+    fitting = {_fits(keys, key): _fits(values, value) for key, value in pairs}
+    return NO if NO in fitting or NO in fitting.values() else fitting
+
+
+def _expected(hint: Any) -> str:
+    if hint is Seconds:
+        return "a duration such as 10s, 5m, 2h or 1d"
+    if hint is Moment:
+        return 'a time with its zone, quoted, such as "2026-05-12T14:00:00+08:00"'
+    if _words(hint):
+        return " or ".join(_words(hint))
+    if get_origin(hint) is Annotated:
+        plain, meta = get_args(hint)
+        return _PLAIN[plain] + _bounds(meta)
+    if get_origin(hint) is dict:
+        keys, values = get_args(hint)
+        return f"a mapping of {expected(keys)} to {expected(values)}"
+    return _PLAIN[hint]
+
+
+def _bounds(meta: msgspec.Meta) -> str:
+    if meta.gt is not None:
+        return f" above {meta.gt:g}"
+    low, high = meta.ge, meta.le
+    return ("" if low is None else f" from {low:g}") + ("" if high is None else f" to {high:g}")
