@@ -12,7 +12,7 @@ import msgspec
 
 from ingest.errors import OperatorError
 from ingest.topics import EmberKind, ember_topic
-from simulators.town.layout import HEADER
+from simulators.town.inventory import HEADER
 from simulators.wire.packets import publish_head
 
 #: The first seq, so that all have as many digits.

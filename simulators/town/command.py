@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import takewhile
-from pathlib import Path
 
 from ingest.errors import OperatorError, Unavailable
 from ingest.readings import SECOND, iso
@@ -28,8 +27,10 @@ from simulators.options import (
 from simulators.tapes.tapefile import TapeWriter
 from simulators.town.battery_fire import Fire, ignite
 from simulators.town.heads import Report
-from simulators.town.layout import Shed, Town, build_town, inventory_csv
+from simulators.town.inventory import write_inventory
+from simulators.town.layout import Site, Town, build_town
 from simulators.town.life import reports, row_of
+from simulators.town.models import SMOKE
 from simulators.wire.messages import Outgoing, messages, status
 from simulators.wire.pace import Pace
 from simulators.wire.speakers import Speaker, Wires
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     start -= start % 1000  # time stamps have milliseconds
     fires = plan_fires(town, args, start)
     if args.inventory:
-        _write_inventory(args.inventory, inventory_csv(town, interval_s=args.interval))
+        write_inventory(args.inventory, town, interval_s=args.interval)
     if args.readings:
         _write_readings(args, town, fires, start, stop)
     if args.broker or not (args.inventory or args.readings):
@@ -113,11 +114,11 @@ def plan_fires(town: Town, args: argparse.Namespace, start: int) -> list[Fire]:
         return []
     named = [site for site in args.fire_site.split(",") if site]
     for site in named:
-        if town.shed(site) is None:
+        if town.site(site) is None:
             raise OperatorError(
-                f"--fire-site {site}: no such shed; there are {town.sheds[0].id} to {town.sheds[-1].id}"
+                f"--fire-site {site}: no such shed; there are {town.sites[0].id} to {town.sites[-1].id}"
             )
-    others = [shed.id for shed in town.sheds if shed.id not in named]
+    others = [shed.id for shed in town.sites if shed.id not in named]
     random.Random(f"fires/{args.seed}").shuffle(others)
     sites = [*named, *others][: max(args.fires, len(named))]
     if args.fires > len(sites):
@@ -126,31 +127,23 @@ def plan_fires(town: Town, args: argparse.Namespace, start: int) -> list[Fire]:
         ignite(
             site=site,
             start_at=start + int((args.fire_at + number * args.fire_every) * SECOND),
-            heads=len(_shed(town, site).heads),
+            heads=sum(device.model in SMOKE for device in _shed(town, site).devices),
             seed=str(args.seed),
         )
         for number, site in enumerate(sites)
     ]
 
 
-def _shed(town: Town, site: str) -> Shed:
-    return next(shed for shed in town.sheds if shed.id == site)
+def _shed(town: Town, site: str) -> Site:
+    return next(shed for shed in town.sites if shed.id == site)
 
 
 def _life(args: argparse.Namespace, town: Town, fires: list[Fire], start: int) -> Iterator[Report]:
-    told = reports(town.sheds, fires=fires, start_at=start, interval_s=args.interval, seed=args.seed)
+    told = reports(town.sites, fires=fires, start_at=start, interval_s=args.interval, seed=args.seed)
     if args.seconds is None:
         return told
     end = start + int(args.seconds * SECOND)
     return takewhile(lambda report: report.at < end, told)
-
-
-def _write_inventory(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
 
 
 def _write_readings(args: argparse.Namespace, town: Town, fires: list[Fire], start: int, stop: threading.Event) -> None:
@@ -171,7 +164,7 @@ def _publish(
     stop: threading.Event,
 ) -> int:
     broker = parse_broker(args.broker or DEFAULT_BROKER)
-    gateways = {shed.id: shed.gateway for shed in town.sheds if shed.gateway}
+    gateways = {shed.id: shed.gateway for shed in town.sites if shed.gateway}
     with TapeWriter(args.sent) as sent, ExitStack() as open_connections:
         wires = Wires(broker=broker, stop=stop)
         open_connections.callback(wires.close)
@@ -223,7 +216,7 @@ def _farewell(wires: Wires, town: Town, sent: TapeWriter, now: Callable[[], int]
 def speakers(town: Town) -> list[Speaker]:
     """All that keep a status: gateways, and heads without one."""
     found = []
-    for shed in town.sheds:
-        devices = [shed.gateway] if shed.gateway else [head.id for head in shed.heads]
+    for shed in town.sites:
+        devices = [device.id for device in shed.devices if not device.gateway]
         found += [Speaker(site=shed.id, device=device) for device in devices]
     return found

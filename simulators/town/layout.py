@@ -1,50 +1,39 @@
-"""An invented town: areas, one centre, charging sheds and their heads. Pure; the same seed gives the same town.
+"""An invented town: its areas, centres, sites and devices. Pure; the same seed gives the same town.
 
-All names are made up; a likeness to a real street or compound is chance.
+All names are made up; a likeness to a real street or compound is chance. Shares and sizes that have no source beside
+them are our assumptions.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 import random
+from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 import msgspec
 
 from simulators.physics.exposure import Enclosure, Place
-from simulators.town.battery_fire import HEAD_SPACING_M
-from simulators.town.models import Model
+from simulators.town.areas import Area, Centre, build_areas
+from simulators.town.ground import BLOCK_DEPTH_M, Point, block, degrees, metres
+from simulators.town.models import SMOKE, Model
+from simulators.town.rooms import ROW_BAYS, Room, bay_place, bays, enclosure, make_room, spots
 
-CITY = "云江市"
-STREETS = ("青枫街道", "望湖街道", "石桥镇", "南塘街道", "明溪镇", "长亭街道")
-COMMUNITIES = ("槐荫社区", "东篱社区", "竹影社区", "晨光社区", "碧波社区", "梧桐社区", "和畅社区", "银杏社区")
-COMPOUNDS = ("锦绣苑", "听雨轩", "幸福里", "阳光花园", "丽景苑", "翠竹园", "紫薇花园", "金桂小区", "枫林雅居", "兰亭苑")
-#: The middle of the town: open water on real maps, so that no real shed is meant.
-LAT, LON = 31.2100, 120.1500
-#: Every third shed has a gateway that speaks for its heads.
+#: Devices of a site: few in a small town, so that it has several sites; a district's sites have twenty.
+SMALL_SITE, SITE, MIXED_FROM = 6, 20, 20
+#: Every third shed and stairwell has a gateway that speaks for its heads; behind every second gateway they are LoRa.
 GATEWAY_EVERY = 3
-HEADER = "kind,id,parent,name,class,lat,lon,expected_interval_s,credential,attributes"
-
-
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """A smoke and heat head of a shed, `position_m` along its row of heads."""
-
-    id: str
-    site: str
-    position_m: float
-
-
-class Shed(msgspec.Struct, frozen=True, kw_only=True):
-    """A charging shed; `gateway` is "" where each head speaks for itself."""
-
-    id: str
-    name: str
-    area: str
-    lat: float
-    lon: float
-    heads: tuple[Head, ...]
-    gateway: str = ""
+#: Kinds of sites in their turn where there are at least MIXED_FROM sites, else there are sheds alone; how many devices
+#: each has for one of a shop's; and the word in its id.
+KINDS = ("shed", "shed", "stairwell", "shed", "shop", "shed", "stairwell", "shed", "stairwell", "shop")
+SHARES = {"shed": 5, "stairwell": 3, "shop": 1}
+WORDS = {"shed": "shed", "stairwell": "stair", "shop": "shop"}
+#: Sites of one residential block, each with a strip of its own; from one strip to the next.
+BLOCK_SITES, STRIP_M = 3, 20.0
+#: From a house to a shed, and from shed to shed. D 5.4: ≥6 m from wall openings and exits [S].
+CLEAR_M = 6.0
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -60,8 +49,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Site(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A watched place: a charging shed, a shop on the street, or the hall and corridors of a stairwell.
 
-    Its room is a rectangle, `length_m` along x and `width_m` along y; `lat` and `lon` are its middle. Devices come
-    gateway first, then heads along the ridge, then the others.
+    Its room is a rectangle, `length_m` along x (to the east) and `width_m` along y (to the north); `lat` and `lon`
+    are its middle. Devices come gateway first, then heads along the ridge, then the others.
     """
 
     id: str
@@ -79,36 +68,19 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def bay(self, number: int) -> Place:
         """The pack of the bike on this parking space."""
-        raise NotImplementedError
-
-
-class Area(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of city → street → community → compound → grid; the id is a dotted path (`yj.s1.c2.p3.g1`)."""
-
-    id: str
-    name: str
-    parent: str
-    lat: float = 0.0
-    lon: float = 0.0
-
-
-class Centre(msgspec.Struct, frozen=True, kw_only=True):
-    """A fire-safety centre, responsible for the area `parent`."""
-
-    id: str
-    name: str
-    parent: str
-    lat: float
-    lon: float
+        if not 0 <= number < self.bays:
+            raise IndexError(f"{self.id} has no parking space {number}; there are 0 to {self.bays - 1}")
+        rows = math.ceil(self.bays / ROW_BAYS)
+        return bay_place(number, self.enclosure.width_m / rows, self.enclosure.ceiling_m)
 
 
 class Town(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """All there is to see. Sites stand in the order of their areas, so neighbours are near each other."""
+    """All there is to see. Sites stand in the order of their areas: those of one grid follow each other."""
 
+    seed: int
     areas: tuple[Area, ...]
-    sheds: tuple[Shed, ...]  # the old words, until the life of the town knows sites
-    centres: tuple[Centre, ...] = ()
-    sites: tuple[Site, ...] = ()
+    centres: tuple[Centre, ...]
+    sites: tuple[Site, ...]
 
     @cached_property
     def _by_id(self) -> dict[str, Site]:
@@ -122,78 +94,108 @@ class Town(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The sites of this area and of all below it."""
         return tuple(site for site in self.sites if site.area == area or site.area.startswith(area + "."))
 
-    def shed(self, site: str) -> Shed | None:
-        """The shed of this id."""
-        return next((shed for shed in self.sheds if shed.id == site), None)
+
+def distance_m(one: Site, other: Site) -> float:
+    """From middle to middle."""
+    return math.dist(metres(one.lat, one.lon), metres(other.lat, other.lon))
 
 
-def build_town(*, sites: int, devices: int, seed: int) -> Town:
-    """`devices` heads spread evenly over `sites` sheds; gateways come on top."""
+def usual_sites(devices: int) -> int:
+    """How many sites a town of so many devices has when nobody says."""
+    return max(1, min(devices // SMALL_SITE, MIXED_FROM), devices // SITE)
+
+
+def build_town(*, devices: int, sites: int | None = None, seed: int) -> Town:
+    """A town of exactly so many devices, gateways and all; ValueError where a site would stand empty."""
+    sites = usual_sites(devices) if sites is None else sites
+    if not 1 <= sites <= devices:
+        raise ValueError(f"{devices} devices for {sites} sites: each site needs one at least")
     chance = random.Random(f"town/{seed}")
-    areas: dict[str, Area] = {"yj": Area(id="yj", name=CITY, parent="")}
-    sheds = []
-    for number in range(sites):
-        heads = devices // sites + (number < devices % sites)
-        sheds.append(_shed(number=number, heads=heads, areas=areas, chance=chance))
-    return Town(areas=tuple(areas.values()), sheds=tuple(sheds))
+    areas, centres = build_areas(devices=devices, sites=sites, chance=chance)
+    built = tuple(_build_sites(areas, sites, devices, chance))
+    return Town(seed=seed, areas=tuple(areas), centres=tuple(centres), sites=built)
 
 
-def _shed(*, number: int, heads: int, areas: dict[str, Area], chance: random.Random) -> Shed:
-    grid, compound = _grid(number, areas)
-    site = f"shed-{number + 1:03d}"
-    width = max(2, len(str(heads)))
-    return Shed(
-        id=site,
-        name=f"{compound}{number // len(COMPOUNDS) + 1}号充电车棚",
-        area=grid,
-        lat=round(LAT + chance.uniform(-0.05, 0.05), 6),
-        lon=round(LON + chance.uniform(-0.06, 0.06), 6),
-        heads=tuple(
-            Head(id=f"{site}-h{head + 1:0{width}d}", site=site, position_m=head * HEAD_SPACING_M)
-            for head in range(heads)
-        ),
-        gateway=f"{site}-gw" if number % GATEWAY_EVERY == GATEWAY_EVERY - 1 else "",
+class _Compound:
+    """A compound while its sites are laid out."""
+
+    def __init__(self, area: Area) -> None:
+        self.name = area.name
+        self._middle = metres(area.lat, area.lon)
+        self._sites = 0
+        self._used_m = 0.0
+        self._numbers: Counter[str] = Counter()
+
+    def next(self, kind: str, room: Enclosure) -> tuple[str, Point]:
+        """Name and middle of one more site: sheds south of their block, shops and stairwells within it."""
+        number, strip = divmod(self._sites, BLOCK_SITES)
+        self._sites += 1
+        self._numbers[kind] += 1
+        if strip == 0:
+            self._used_m = 0.0
+        x, y = block(self._middle, number)
+        x += (strip - 1) * STRIP_M
+        if kind == "stairwell":
+            return f"{self.name}{number + 1}号楼{strip + 1}单元楼道", (x, y)
+        if kind == "shop":  # its door is on the street, north
+            return f"{self.name}{self._numbers[kind]}号商铺", (x, y + (BLOCK_DEPTH_M - room.width_m) / 2)
+        self._used_m += CLEAR_M + room.width_m
+        south = BLOCK_DEPTH_M / 2 + self._used_m - room.width_m / 2
+        return f"{self.name}{self._numbers[kind]}号充电车棚", (x, y - south)
+
+
+def _build_sites(areas: list[Area], count: int, devices: int, chance: random.Random) -> Iterator[Site]:
+    kinds = [KINDS[number % len(KINDS)] if count >= MIXED_FROM else "shed" for number in range(count)]
+    compounds = {area.id: _Compound(area) for area in areas if area.level == 3}
+    grids = [area for area in areas if area.level == 4]
+    width = max(3, len(str(count)))
+    numbers: Counter[str] = Counter()
+    for number, (kind, share) in enumerate(zip(kinds, _shares(kinds, devices), strict=True)):
+        grid = grids[number * len(grids) // count]
+        numbers[kind] += 1
+        id = f"{WORDS[kind]}-{numbers[kind]:0{width}d}"
+        room = make_room(kind, chance)
+        every = numbers[kind] % GATEWAY_EVERY == 0 and kind != "shop" and share > 1
+        lora = every and (kind == "stairwell" or numbers[kind] // GATEWAY_EVERY % 2 == 0)
+        made = _devices(id, room, share, gateway=every, lora=lora)
+        heads = sum(device.model in SMOKE for device in made)
+        space = enclosure(room, heads)
+        name, middle = compounds[grid.parent].next(kind, space)
+        lat, lon = degrees(middle)
+        yield Site(
+            id=id,
+            number=number,
+            name=name,
+            kind=kind,
+            area=grid.id,
+            lat=lat,
+            lon=lon,
+            enclosure=space,
+            roof=room.roof,
+            bays=bays(kind, heads),
+            devices=made,
+            gateway=made[0].id if every else "",
+        )
+
+
+def _shares(kinds: list[str], devices: int) -> Iterator[int]:
+    """Devices of each site: one, and of the rest as much as its kind has; all of them together are `devices`."""
+    weights = [0, *accumulate(SHARES[kind] for kind in kinds)]
+    rest = devices - len(kinds)
+    for before, after in pairwise(weights):
+        yield 1 + rest * after // weights[-1] - rest * before // weights[-1]
+
+
+def _devices(site: str, room: Room, count: int, *, gateway: bool, lora: bool) -> tuple[Device, ...]:
+    speaks = f"{site}-gw" if gateway else ""
+    return tuple(
+        Device(
+            id=f"{site}-{spot.ending}",
+            site=site,
+            model=spot.model,
+            place=spot.place,
+            # piles have a link of their own, and a gateway speaks for itself
+            gateway="" if spot.model in (Model.PILE, Model.GATEWAY) else speaks,
+        )
+        for spot in spots(room, count, gateway=gateway, lora=lora)
     )
-
-
-def _grid(number: int, areas: dict[str, Area]) -> tuple[str, str]:
-    """The grid area of shed `number`, made with all above it when new; and the name of its compound."""
-    compound = COMPOUNDS[number % len(COMPOUNDS)]
-    steps = (
-        (f"s{number % len(STREETS) + 1}", STREETS[number % len(STREETS)]),
-        (f"c{number % len(COMMUNITIES) + 1}", COMMUNITIES[number % len(COMMUNITIES)]),
-        (f"p{number % len(COMPOUNDS) + 1}", compound),
-        (f"g{number // len(COMPOUNDS) % 4 + 1}", f"{compound}第{'一二三四'[number // len(COMPOUNDS) % 4]}网格"),
-    )
-    path = "yj"
-    for step, name in steps:
-        parent, path = path, f"{path}.{step}"
-        areas.setdefault(path, Area(id=path, name=name, parent=parent))
-    return path, compound
-
-
-def inventory_csv(town: Town, *, interval_s: float) -> str:
-    """The file `emberwatch inventory import` reads."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER.split(","))
-    for area in town.areas:
-        writer.writerow(("area", area.id, area.parent, area.name, "", "", "", "", "", ""))
-    writer.writerow(("centre", "centre-1", "yj", f"{CITY}智慧消防服务中心", "", LAT, LON, "", "", ""))
-    for shed in town.sheds:
-        writer.writerow(("site", shed.id, shed.area, shed.name, "", shed.lat, shed.lon, "", "", ""))
-        writer.writerows(_device_rows(shed, interval_s))
-    return out.getvalue()
-
-
-def _device_rows(shed: Shed, interval_s: float) -> list[tuple[object, ...]]:
-    every = f"{interval_s:g}"
-    rows: list[tuple[object, ...]] = []
-    if shed.gateway:
-        rows.append(("device", shed.gateway, shed.id, "网关", "gateway", shed.lat, shed.lon, every, "", ""))
-    for number, head in enumerate(shed.heads, start=1):
-        place = msgspec.json.encode({"position_m": head.position_m}).decode()
-        name = f"{number}号烟温探测器"
-        parent = shed.gateway or shed.id
-        rows.append(("device", head.id, parent, name, "smoke_heat_head", shed.lat, shed.lon, every, "", place))
-    return rows

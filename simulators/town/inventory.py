@@ -1,0 +1,89 @@
+"""The inventory file of a town, as `emberwatch inventory import` reads it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+from ingest.errors import OperatorError
+from simulators.physics.exposure import Place
+from simulators.town.ground import degrees, metres
+from simulators.town.layout import Device, Site, Town
+from simulators.town.models import MODELS, Model
+
+HEADER = "kind,id,parent,name,class,lat,lon,expected_interval_s,credential,attributes"
+NAMES = {
+    Model.MAINS_HEAD: "烟温探测器",
+    Model.BATTERY_HEAD: "独立式烟感",
+    Model.LORA_HEAD: "无线烟温探测器",
+    Model.HEAT_HEAD: "温感探测器",
+    Model.SURFACE_PROBE: "车位温度探头",
+    Model.GATEWAY: "网关",
+    Model.PILE: "充电桩",
+    Model.CALL_POINT: "手动报警按钮",
+    Model.SIREN: "声光警报器",
+}
+
+Row = tuple[object, ...]
+
+
+def write_inventory(path: str, town: Town, *, interval_s: float | None = None) -> None:
+    """Areas, centres, sites and devices; devices report each `interval_s`, or each at its model's own interval."""
+    try:
+        with Path(path).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(HEADER.split(","))
+            writer.writerows(_places(town))
+            for site in tqdm(town.sites, desc="inventory", unit=" sites", disable=None, leave=False):
+                writer.writerows(_device_row(device, site, interval_s) for device in site.devices)
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
+
+
+def _places(town: Town) -> Iterator[Row]:
+    for area in town.areas:
+        yield "area", area.id, area.parent, area.name, "", area.lat, area.lon, "", "", ""
+    for centre in town.centres:
+        yield "centre", centre.id, centre.parent, centre.name, "", centre.lat, centre.lon, "", "", ""
+    for site in town.sites:
+        yield "site", site.id, site.area, site.name, "", site.lat, site.lon, "", "", _about_site(site)
+
+
+def _about_site(site: Site) -> str:
+    about = {"kind": site.kind, "roof": site.roof, "bays": site.bays, **msgspec.structs.asdict(site.enclosure)}
+    return msgspec.json.encode(about).decode()
+
+
+def _device_row(device: Device, site: Site, interval_s: float | None) -> Row:
+    parent = device.gateway or device.site
+    facts = MODELS[device.model]
+    every = facts.interval_s if interval_s is None else interval_s
+    lat, lon = _where(device.place, site)
+    about = _about_device(device.model, device.place)
+    return "device", device.id, parent, _name(device), facts.device_class, lat, lon, f"{every:.10g}", "", about
+
+
+def _name(device: Device) -> str:
+    """Its number at the site, which its id ends with, and what it is."""
+    number = device.id.rpartition("-")[2][1:]
+    return f"{int(number)}号{NAMES[device.model]}" if number.isdigit() else NAMES[device.model]
+
+
+def _where(place: Place, site: Site) -> tuple[float, float]:
+    x, y = metres(site.lat, site.lon)
+    room = site.enclosure
+    return degrees((x - room.length_m / 2 + place.x_m, y - room.width_m / 2 + place.y_m))
+
+
+@lru_cache(maxsize=4096)
+def _about_device(model: Model, place: Place) -> str:
+    about = {"model": model.value, **msgspec.structs.asdict(place)}
+    if place.bay < 0:
+        del about["bay"]
+    return msgspec.json.encode(about).decode()
