@@ -61,6 +61,7 @@ class Burns(Event, frozen=True, kw_only=True):
     out_after: Seconds | None = None
 
     word: ClassVar[str] = ""
+    parked = True
 
     def light(self, here: Here) -> fire.Fire:
         """The fire, were nobody to put it out."""
@@ -69,8 +70,8 @@ class Burns(Event, frozen=True, kw_only=True):
     def happen(self, here: Here) -> Piece:
         """One fire."""
         lit = self.light(here)
-        marks = dict(lit.events())
-        ignition = marks.get("first vapour", marks.get("first smoke", lit.start_at))
+        marks = dict(lit.events)
+        ignition = lit.lit_at
         out = None if self.out_after is None else ignition + round(self.out_after * SECOND)
         source = lit if out is None else PutOut(source=lit, out_at=out)
         known = tuple((what, at) for what, at in marks.items() if out is None or at < out)
@@ -109,7 +110,7 @@ class BatteryFire(Burns, frozen=True, kw_only=True):
 class GrowingFire(Burns, frozen=True, kw_only=True):
     """Something burns from the first moment on, with flames that grow by the square of time."""
 
-    fuel: Literal["bike", "petrol", "wood", "foam"] = "bike"
+    fuel: Literal["plastic", "foam", "wood", "petrol", "furniture"] = "plastic"
     growth: Literal["slow", "medium", "fast", "ultra_fast"] = "fast"
     peak_kw: Positive = 1000.0
 
@@ -131,7 +132,7 @@ class GrowingFire(Burns, frozen=True, kw_only=True):
 class Smoulder(Burns, frozen=True, kw_only=True):
     """Glows without flame: smoke, and hardly any heat, for a long time."""
 
-    lasts: Seconds = Seconds(3600.0)
+    lasts: Seconds = Seconds(1800.0)
 
     word = "smoulder"
 
@@ -142,5 +143,5 @@ class Smoulder(Burns, frozen=True, kw_only=True):
             start_at=here.start_at,
             place=here.place,
             enclosure=here.site.enclosure,
-            lasts_s=self.lasts,
+            seconds=math.ceil(self.lasts),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from simulators.town.plan import Spell, Trouble
 
 SiteKind = Literal["any", "shed", "shop", "stairwell"]
 Level = Literal["city", "street", "community", "compound", "grid"]
-#: "head" is any smoke or heat head; the others are models of the town.
+#: "head" is any head that smells smoke; the others are models of the town.
 DeviceKind = Literal["every", "head"] | Model
 
 
@@ -113,6 +113,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     at: Seconds = Seconds(0.0)
     where: Where = Where()
     called: str = ""
+
+    parked: ClassVar[bool] = False  #: it happens to a bike on a parking space
 
     def happen(self, here: Here) -> Piece:
         """What it adds to the plan at one site."""

@@ -6,7 +6,6 @@ tellings or other events there are.
 
 from __future__ import annotations
 
-import math
 import random
 
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from ingest.errors import OperatorError
 from simulators.physics.exposure import Place
 from simulators.scenarios.happening import Level, Where
-from simulators.town.layout import Device, Site, Town
+from simulators.town.layout import Device, Site, Town, distance_m
 from simulators.town.models import SMOKE, Model
 
 #: How many steps of an area's dotted id belong to each level.
@@ -52,12 +51,15 @@ class Picker:
         self._earlier, self._free = {}, self._named
         self._telling += 1
 
-    def pick(self, where: Where, *, name: str, called: str = "") -> Picked:
-        """What the event `name` gets; OperatorError where the town has nothing of the kind."""
+    def pick(self, where: Where, *, name: str, called: str = "", parked: bool = True) -> Picked:
+        """What the event `name` gets; OperatorError where the town has nothing of the kind.
+
+        `parked`: its place is a parking space, else anywhere in the room, or where the event before it there was.
+        """
         chosen, area = self._sites(where, name)
         chance = random.Random(f"{self._seed}/place/{name}/{self._telling}")
         earlier = self._earlier.get(where.same_as)
-        bays = {site.id: _bay(where, site, chance, earlier) for site in chosen}
+        bays = {site.id: _bay(where, site, chance, earlier) if parked else -1 for site in chosen}
         picked = Picked(
             area=area,
             sites=chosen,
@@ -66,7 +68,10 @@ class Picker:
                 or _devices(where, site, f"{self._seed}/devices/{name}/{self._telling}")
                 for site in chosen
             },
-            places={site.id: _place(site, bays[site.id], chance) for site in chosen},
+            places={
+                site.id: earlier.places[site.id] if earlier and not parked else _place(site, bays[site.id], chance)
+                for site in chosen
+            },
             bay=bays[chosen[0].id],
         )
         if called:
@@ -142,7 +147,7 @@ def _suits(where: Where, site: Site) -> bool:
 
 
 def _is(kind: str, model: Model) -> bool:
-    return model in (*SMOKE, Model.HEAT_HEAD) if kind == "head" else model == kind
+    return model in SMOKE if kind == "head" else model == kind
 
 
 def _by_distance(where: Where, suiting: list[Site], origin: Site) -> Site:
@@ -150,13 +155,7 @@ def _by_distance(where: Where, suiting: list[Site], origin: Site) -> Site:
     if not others:
         raise nothing_suits(f"beside {origin.id}", where, len(others))
     far = max if where.far_from else min
-    return far(others, key=lambda site: (_apart(site, origin), site.number))
-
-
-def _apart(one: Site, other: Site) -> float:
-    """Distance in degrees of latitude."""
-    east = (one.lon - other.lon) * math.cos(math.radians(one.lat))
-    return math.hypot(one.lat - other.lat, east)
+    return far(others, key=lambda site: (distance_m(site, origin), site.number))
 
 
 def _same(where: Where, site: Site, earlier: Picked | None) -> tuple[Device, ...]:

@@ -59,7 +59,7 @@ def _tell(events: Sequence[tuple[str, Event]], picker: Picker, telling: Telling,
     counts: dict[str, count[int]] = {}
     for kind, event in events:
         name = event.called or f"{kind} {next(counts.setdefault(kind, count(1)))}"
-        picked = picker.pick(event.where, name=f"{telling.name}: {name}", called=event.called)
+        picked = picker.pick(event.where, name=f"{telling.name}: {name}", called=event.called, parked=event.parked)
         seed = f"{telling.seed}/{telling.name}/{name}/{number}"
         yield event.over(
             picked.area, [_here(picked, site, f"{seed}/{site.id}", begin, event, telling) for site in picked.sites]
