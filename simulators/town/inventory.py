@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ingest.errors import OperatorError
 from simulators.physics.exposure import Place
 from simulators.town.ground import degrees, metres
-from simulators.town.layout import Device, Site, Town
+from simulators.town.layout import Site, Town
 from simulators.town.models import MODELS, Model
 
 HEADER = "kind,id,parent,name,class,lat,lon,expected_interval_s,credential,attributes"
@@ -40,7 +40,7 @@ def write_inventory(path: str, town: Town, *, interval_s: float | None = None) -
             writer.writerow(HEADER.split(","))
             writer.writerows(_places(town))
             for site in tqdm(town.sites, desc="inventory", unit=" sites", disable=None, leave=False):
-                writer.writerows(_device_row(device, site, interval_s) for device in site.devices)
+                writer.writerows(_device_rows(site, interval_s))
     except OSError as error:
         what = (error.strerror or str(error)).lower()
         raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
@@ -60,25 +60,24 @@ def _about_site(site: Site) -> str:
     return msgspec.json.encode(about).decode()
 
 
-def _device_row(device: Device, site: Site, interval_s: float | None) -> Row:
-    parent = device.gateway or device.site
-    facts = MODELS[device.model]
-    every = facts.interval_s if interval_s is None else interval_s
-    lat, lon = _where(device.place, site)
-    about = _about_device(device.model, device.place)
-    return "device", device.id, parent, _name(device), facts.device_class, lat, lon, f"{every:.10g}", "", about
-
-
-def _name(device: Device) -> str:
-    """Its number at the site, which its id ends with, and what it is."""
-    number = device.id.rpartition("-")[2][1:]
-    return f"{int(number)}号{NAMES[device.model]}" if number.isdigit() else NAMES[device.model]
-
-
-def _where(place: Place, site: Site) -> tuple[float, float]:
+def _device_rows(site: Site, interval_s: float | None) -> Iterator[Row]:
     x, y = metres(site.lat, site.lon)
-    room = site.enclosure
-    return degrees((x - room.length_m / 2 + place.x_m, y - room.width_m / 2 + place.y_m))
+    west, south = x - site.enclosure.length_m / 2, y - site.enclosure.width_m / 2
+    for device in site.devices:
+        facts, place = MODELS[device.model], device.place
+        every = facts.interval_s if interval_s is None else interval_s
+        lat, lon = degrees((west + place.x_m, south + place.y_m))
+        parent = device.gateway or site.id
+        name = _name(device.model, device.id.removeprefix(site.id))
+        about = _about_device(device.model, place)
+        yield "device", device.id, parent, name, facts.device_class, lat, lon, f"{every:.10g}", "", about
+
+
+@lru_cache(maxsize=4096)
+def _name(model: Model, ending: str) -> str:
+    """The number at its site, which its id ends with, and what it is."""
+    number = ending.lstrip("-abcdefghijklmnopqrstuvwxyz")
+    return f"{int(number)}号{NAMES[model]}" if number else NAMES[model]
 
 
 @lru_cache(maxsize=4096)

@@ -197,5 +197,5 @@ def _devices(site: str, room: Room, count: int, *, gateway: bool, lora: bool) ->
             # piles have a link of their own, and a gateway speaks for itself
             gateway="" if spot.model in (Model.PILE, Model.GATEWAY) else speaks,
         )
-        for spot in spots(room, count, gateway=gateway, lora=lora)
+        for spot in spots(room.shape, count, gateway=gateway, lora=lora)
     )

@@ -5,6 +5,7 @@ Sources: D = ../shared/domain.md with its section and confidence tag, A = our as
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -44,12 +45,19 @@ LETTERS = {
 }
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """One room as chance made it; `row_m` is the depth of one row."""
+class Shape(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What decides where devices sit; `row_m` is the depth of one row. Numbers in steps of 0.1, so that many rooms
+    have the same shape and share the places of their devices."""
 
     kind: str
     row_m: float
     ceiling_m: float
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One room as chance made it."""
+
+    shape: Shape
     openness: float
     roof: str
 
@@ -83,27 +91,24 @@ def _room(
     openness: tuple[float, float],
     roof: str,
 ) -> Room:
-    return Room(
-        kind=kind,
-        row_m=_step(chance, *row),
-        ceiling_m=_step(chance, *ceiling),
-        openness=_step(chance, *openness),
-        roof=roof,
-    )
+    shape = Shape(kind=kind, row_m=_step(chance, *row), ceiling_m=_step(chance, *ceiling))
+    return Room(shape=shape, openness=_step(chance, *openness), roof=roof)
 
 
 def _step(chance: random.Random, low: float, high: float) -> float:
-    """A number from low to high in steps of 0.1: so rooms repeat, and their spots are shared."""
+    """A number from low to high in steps of 0.1."""
     return chance.randint(round(low * 10), round(high * 10)) / 10
 
 
 def enclosure(room: Room, heads: int) -> Enclosure:
     """The room that so many heads need."""
-    in_row = _heads_in_row(room.kind)
+    shape = room.shape
+    rows = math.ceil(max(heads, 1) / _heads_in_row(shape.kind))
+    last = min(max(heads, 1), _heads_in_row(shape.kind)) - 1
     return Enclosure(
-        length_m=round(head_x(min(max(heads, 1), in_row) - 1, room.kind) + HEAD_M / 2, 1),
-        width_m=round(room.row_m * -(-max(heads, 1) // in_row), 1),
-        ceiling_m=room.ceiling_m,
+        length_m=round(head_x(last, shape.kind) + HEAD_M / 2, 1),
+        width_m=round(shape.row_m * rows, 1),
+        ceiling_m=shape.ceiling_m,
         openness=room.openness,
     )
 
@@ -139,9 +144,9 @@ def _place(x: float, y: float, below: float, *, bay: int = -1) -> Place:
 
 
 @lru_cache(maxsize=4096)
-def spots(room: Room, devices: int, *, gateway: bool, lora: bool) -> tuple[Spot, ...]:
+def spots(shape: Shape, devices: int, *, gateway: bool, lora: bool) -> tuple[Spot, ...]:
     """So many devices in their places: the gateway, if any, then heads along the ridge, then the others."""
-    counts = Counter(_models(room.kind, devices - gateway, lora))
+    counts = Counter(_models(shape.kind, devices - gateway, lora))
     if gateway:
         counts[Model.GATEWAY] = 1
     found = []
@@ -149,7 +154,7 @@ def spots(room: Room, devices: int, *, gateway: bool, lora: bool) -> tuple[Spot,
         width = max(2, len(str(counts[model])))
         for number in range(counts[model]):
             ending = letter if model is Model.GATEWAY else f"{letter}{number + 1:0{width}d}"
-            found.append(Spot(ending=ending, model=model, place=_where(room, model, number)))
+            found.append(Spot(ending=ending, model=model, place=_where(shape, model, number)))
     return tuple(found)
 
 
@@ -167,19 +172,19 @@ def _models(kind: str, count: int, lora: bool) -> Iterator[Model]:
     return islice(chain([head] * GROUP_HEADS, [Model.CALL_POINT, Model.SIREN], cycle([head])), count)
 
 
-def _where(room: Room, model: Model, number: int) -> Place:
+def _where(shape: Shape, model: Model, number: int) -> Place:
     if model is Model.GATEWAY:
         return _place(0.0, 0.0, 0.5)
     if model is Model.CALL_POINT:
-        return _place(0.0, room.row_m / 2, room.ceiling_m - CALL_POINT_M)
+        return _place(0.0, shape.row_m / 2, shape.ceiling_m - CALL_POINT_M)
     if model is Model.SIREN:
-        return _place(0.0, room.row_m / 2, 0.2)
+        return _place(0.0, shape.row_m / 2, 0.2)
     if model is Model.PILE:  # two for each group, at the wall between the bikes of their ten sockets
-        place = bay_place(number // 2 * GROUP_BAYS + 6 + number % 2 * 12, room.row_m, room.ceiling_m)
-        return _place(place.x_m, place.y_m - BIKE_M, room.ceiling_m - PILE_M)
+        place = bay_place(number // 2 * GROUP_BAYS + 6 + number % 2 * 12, shape.row_m, shape.ceiling_m)
+        return _place(place.x_m, place.y_m - BIKE_M, shape.ceiling_m - PILE_M)
     if model is Model.SURFACE_PROBE:  # four for each group, each sixth space
-        return bay_place(number // 4 * GROUP_BAYS + 3 + number % 4 * 6, room.row_m, room.ceiling_m)
-    row, in_row = divmod(number, _heads_in_row(room.kind))
+        return bay_place(number // 4 * GROUP_BAYS + 3 + number % 4 * 6, shape.row_m, shape.ceiling_m)
+    row, in_row = divmod(number, _heads_in_row(shape.kind))
     if model is Model.HEAT_HEAD:  # above the stove at the back
-        return _place(HEAD_M - 1, room.row_m - 0.5, 0.03)
-    return _place(head_x(in_row, room.kind), (row + 0.5) * room.row_m, 0.03)
+        return _place(HEAD_M - 1, shape.row_m - 0.5, 0.03)
+    return _place(head_x(in_row, shape.kind), (row + 0.5) * shape.row_m, 0.03)
