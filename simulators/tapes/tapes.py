@@ -16,8 +16,8 @@ from ingest.readings_file import FileRow, read_readings
 from ingest.topics import EmberKind, ember_topic, valid_topic
 from simulators.tapes.recording import Recorded, Recording, change, look_up
 from simulators.tapes.times import TimeMap
-from simulators.town.heads import Report
-from simulators.town.life import battery_fire_reports
+from simulators.town.report import Report
+from simulators.town.single import battery_fire_reports
 from simulators.wire.messages import Outgoing
 
 RAW_TOPIC = "recording/{device_id}"

@@ -1,54 +1,56 @@
-"""`python -m simulators town`: an invented town of charging sheds that reports over MQTT, and may catch fire."""
+"""`python -m simulators town`: an invented town that reports over MQTT or into a file, and may catch fire."""
 
 from __future__ import annotations
 
 import argparse
-import random
-import sys
+import gc
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import takewhile
+from pathlib import Path
 
-from ingest.errors import OperatorError, Unavailable
+import msgspec
+
+from ingest.errors import OperatorError
 from ingest.readings import SECOND, iso
 from ingest.readings_file import write_readings
-from simulators.options import (
-    DEFAULT_BROKER,
-    add_sent,
-    delay,
-    factor,
-    moment,
-    parse_broker,
-    positive,
-    span,
-    whole,
-)
-from simulators.tapes.tapefile import TapeWriter
-from simulators.town.battery_fire import Fire, ignite
-from simulators.town.heads import Report
+from simulators.convert.truth import Truth, write_truth
+from simulators.options import DEFAULT_BROKER, add_sent, delay, factor, moment, positive, span, whole
+from simulators.scenarios.story import Story, load
+from simulators.town.buildings import write_buildings
 from simulators.town.inventory import write_inventory
-from simulators.town.layout import Site, Town, build_town
-from simulators.town.life import reports, row_of
-from simulators.town.models import SMOKE
-from simulators.wire.messages import Outgoing, messages, status
-from simulators.wire.pace import Pace
-from simulators.wire.speakers import Speaker, Wires
+from simulators.town.layout import Town, build_town
+from simulators.town.life import reports
+from simulators.town.plan import ORDINARY, Plan
+from simulators.town.playing import Progress, publish
+from simulators.town.report import Report, row_of
 
-COLUMNS = ("temperature", "smoke", "humidity", "battery", "smoke_alarm", "heat_alarm", "mains_lost", "online")
+COLUMNS = (
+    *("temperature", "smoke", "humidity", "battery", "voltage", "current", "device_temperature", "rssi"),
+    *("smoke_alarm", "heat_alarm", "manual_alarm", "tamper", "fault", "low_battery", "test", "muted"),
+    *("mains_lost", "online"),
+)
+SITES, DEVICES = 8, 48
 
 EPILOG = """\
-Each head reports temperature, humidity and smoke every interval, and at once when its own smoke or heat alarm
-changes (topic …/alarm). Every third shed has a gateway that speaks for its heads (ember/v1/{site}/telemetry).
-Heads and gateways that speak for themselves keep a retained status. Each has a connection of its own, with offline
-as its last will; beyond 64 they share connections, and the will is that of the first on each.
+Heads on the mains report each minute, gateways too, piles each three minutes, LoRa heads each hour, battery heads once
+a day (--interval gives all the same), and at once when a smoke or heat alarm of their own changes (topic …/alarm).
+Every third shed has a gateway that speaks for its devices (ember/v1/{site}/telemetry). Gateways, and mains devices
+that speak for themselves, keep a retained status. Each of these has a connection of its own, with offline as its last
+will; beyond 64 they share connections, and the will is that of the first on each.
 The same seed and start give the same bytes. With --speed the time stamps run ahead of the clock: take such a feed
 in by a source with `clock: observed`.
+
+A scenario is a name of `python -m simulators scenario list`, or a file of your own. It sets size, rhythm and (without
+a broker) start of the town where you do not. Its first event is at --fire-at. With --readings its truth (fires,
+nuisances, faults, quiet spans) is written beside the readings: day.csv gets day.truth.json.
 
 examples:
   python -m simulators town --inventory town.csv                     the inventory to import, no broker needed
   python -m simulators town --scenario battery_fire --fire-at 20     a fire 20 s after the start
   python -m simulators town --readings day.csv.gz --seconds 86400    a day as a readings file, no broker needed
+  python -m simulators town --devices 620000 --readings d.parquet --seconds 600    a district
+  python -m simulators town --scenario hot_roof --readings hot.csv --seconds 20000
 """
 
 
@@ -56,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The options of `town`."""
     parser = commands.add_parser(
         "town",
-        help="an invented town of charging sheds, with fires",
+        help="an invented town of sheds, shops and stairwells, with fires and other trouble",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,158 +67,153 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="URL",
         help=f"mqtt://[user:password@]host[:port] (default {DEFAULT_BROKER}, but none when only files are asked for)",
     )
-    parser.add_argument("--sites", type=positive, default=8, metavar="N", help="sheds (default 8)")
-    parser.add_argument("--devices", type=positive, default=48, metavar="N", help="heads in all (default 48)")
+    parser.add_argument(
+        "--sites",
+        type=positive,
+        metavar="N",
+        help=f"sheds, from 20 on also shops and stairwells (default {SITES}, with --devices alone by these)",
+    )
+    parser.add_argument(
+        "--devices", type=positive, metavar="N", help=f"of all kinds (default {DEVICES}, 6 for each of --sites)"
+    )
     parser.add_argument("--seed", type=whole, default=1, metavar="S", help="another seed, another town (default 1)")
-    parser.add_argument("--interval", type=span, default=10.0, metavar="S", help="seconds between reports (default 10)")
+    parser.add_argument(
+        "--interval", type=span, metavar="S", help="seconds between reports, for all (default: each model its own)"
+    )
     parser.add_argument(
         "--seconds", type=span, metavar="N", help="how long, in the town's time (default: until Ctrl-C)"
     )
     parser.add_argument("--start", type=moment, metavar="TIME", help="the town's time at the start (default: now)")
     parser.add_argument("--speed", type=factor, default=1.0, metavar="X", help="1, 10, … times as fast, or max")
-    fire = parser.add_argument_group("fires")
-    fire.add_argument("--scenario", choices=["battery_fire"], help="what happens: an e-bike battery vents, then burns")
-    fire.add_argument(
-        "--fire-at", type=delay, default=20.0, metavar="S", help="first fire, after the start (default 20)"
-    )
-    fire.add_argument(
-        "--fires", type=positive, default=1, metavar="N", help="how many, each in another shed (default 1)"
-    )
-    fire.add_argument("--fire-every", type=span, default=60.0, metavar="S", help="from one to the next (default 60)")
-    fire.add_argument("--fire-site", metavar="ID[,ID…]", default="", help="in these sheds (default: by the seed)")
-    out = parser.add_argument_group("files")
-    out.add_argument("--inventory", metavar="FILE.csv", help="write the inventory; publishes only with --broker")
-    out.add_argument("--readings", metavar="FILE", help="write a readings file; publishes only with --broker")
+    _add_fires(parser.add_argument_group("what happens"))
+    out = parser.add_argument_group("files; with one of the first three, publishes only with --broker")
+    out.add_argument("--inventory", metavar="FILE.csv", help="write the inventory, for emberwatch inventory import")
+    out.add_argument("--buildings", metavar="FILE.geojson", help="write the outlines of all sites and houses")
+    out.add_argument("--readings", metavar="FILE", help="write a readings file: .csv, .jsonl (also .gz) or .parquet")
+    out.add_argument("--truth", metavar="FILE.json", help="write what is true of it (default: beside --readings)")
     add_sent(out)
     parser.set_defaults(run=run)
 
 
+def _add_fires(fire: argparse._ArgumentGroup) -> None:
+    fire.add_argument("--scenario", metavar="NAME|FILE.yaml", help="python -m simulators scenario list names them")
+    fire.add_argument(
+        "--fire-at", type=delay, default=20.0, metavar="S", help="its first event, after the start (default 20)"
+    )
+    fire.add_argument(
+        "--fires", type=positive, default=1, metavar="N", help="how many times, each at another site (default 1)"
+    )
+    fire.add_argument("--fire-every", type=span, default=60.0, metavar="S", help="from one to the next (default 60)")
+    fire.add_argument("--fire-site", metavar="ID[,ID…]", default="", help="at these sites (default: by the seed)")
+
+
+class Play(msgspec.Struct, frozen=True, kw_only=True):
+    """What is played: the town, from when until when, and what happens there."""
+
+    town: Town
+    start: int
+    end: int | None
+    interval_s: float | None
+    seed: int
+    plan: Plan
+    truth: Truth | None
+
+    def reports(self) -> Iterator[Report]:
+        """All that its devices say."""
+        told = reports(self.town.sites, plan=self.plan, start_at=self.start, interval_s=self.interval_s, seed=self.seed)
+        end = self.end
+        return told if end is None else takewhile(lambda report: report.at < end, told)
+
+
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Write what was asked for, then publish until the end or the stop."""
-    if args.devices < args.sites:
-        raise OperatorError(f"--devices {args.devices}: fewer heads than sheds; give at least {args.sites}")
-    town = build_town(sites=args.sites, devices=args.devices, seed=args.seed)
-    start = args.start if args.start is not None else now()
-    start -= start % 1000  # time stamps have milliseconds
-    fires = plan_fires(town, args, start)
-    if args.inventory:
-        write_inventory(args.inventory, town, interval_s=args.interval)
-    if args.readings:
-        _write_readings(args, town, fires, start, stop)
-    if args.broker or not (args.inventory or args.readings):
-        return _publish(args, town, fires, start, now=now, stop=stop)
+    if args.readings and args.seconds is None:
+        raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
+    gc.disable()  # hundreds of thousands of devices come to life and stay: nothing to look for among them
+    try:
+        play = set_up(args, now())
+        if args.inventory:
+            write_inventory(args.inventory, play.town, interval_s=play.interval_s)
+        if args.buildings:
+            write_buildings(args.buildings, play.town)
+        if args.readings:
+            _write_readings(args.readings, play, stop)
+        _write_truth(args, play)
+        if args.broker or not (args.inventory or args.buildings or args.readings):
+            publish(args, play, now=now, stop=stop)
+    finally:
+        gc.enable()
     return 0
 
 
-def plan_fires(town: Town, args: argparse.Namespace, start: int) -> list[Fire]:
-    """Which shed burns when."""
-    if args.scenario is None:
-        return []
+def set_up(args: argparse.Namespace, now: int) -> Play:
+    """The town and its plan, as the options and the scenario say."""
+    story = load(args.scenario) if args.scenario else None
+    town = _build(args, story)
+    interval = args.interval or (story.town.interval if story else None)
+    start = args.start if args.start is not None else _usual_start(args, story, now)
+    start -= start % 1000  # time stamps have milliseconds
+    end = None if args.seconds is None else start + int(args.seconds * SECOND)
+    plan, truth = _plan(args, story, town, start, end, interval) if story else (ORDINARY, None)
+    return Play(town=town, start=start, end=end, interval_s=interval, seed=args.seed, plan=plan, truth=truth)
+
+
+def _build(args: argparse.Namespace, story: Story | None) -> Town:
+    sites, devices = args.sites, args.devices
+    if sites is None and devices is None:
+        sites, devices = (story.town.sites, story.town.devices) if story else (SITES, DEVICES)
+    elif devices is None:
+        devices = sites * DEVICES // SITES
+    if sites is not None and devices < sites:
+        raise OperatorError(f"--devices {devices}: fewer devices than sites; give at least {sites}")
+    return build_town(devices=devices, sites=sites, seed=args.seed)
+
+
+def _usual_start(args: argparse.Namespace, story: Story | None, now: int) -> int:
+    """A scenario has its season, but what goes to a broker begins now."""
+    return story.town.start if story and args.readings and not args.broker else now
+
+
+def _plan(
+    args: argparse.Namespace, story: Story, town: Town, start: int, end: int | None, interval: float | None
+) -> tuple[Plan, Truth]:
     named = [site for site in args.fire_site.split(",") if site]
     for site in named:
         if town.site(site) is None:
             raise OperatorError(
-                f"--fire-site {site}: no such shed; there are {town.sites[0].id} to {town.sites[-1].id}"
+                f"--fire-site {site}: no such site; there are {town.sites[0].id} to {town.sites[-1].id}"
             )
-    others = [shed.id for shed in town.sites if shed.id not in named]
-    random.Random(f"fires/{args.seed}").shuffle(others)
-    sites = [*named, *others][: max(args.fires, len(named))]
-    if args.fires > len(sites):
-        raise OperatorError(f"--fires {args.fires}: there are only {len(sites)} sheds; give fewer, or more --sites")
-    return [
-        ignite(
-            site=site,
-            start_at=start + int((args.fire_at + number * args.fire_every) * SECOND),
-            heads=sum(device.model in SMOKE for device in _shed(town, site).devices),
-            seed=str(args.seed),
+    if args.fires > len(town.sites):
+        raise OperatorError(
+            f"--fires {args.fires}: there are only {len(town.sites)} sites; give fewer, or more --sites"
         )
-        for number, site in enumerate(sites)
-    ]
+    return story.plan(
+        town=town,
+        start_at=start + int(args.fire_at * SECOND),
+        seed=args.seed,
+        sites=named,
+        times=max(args.fires, len(named)),
+        every_s=args.fire_every,
+        begin=start,
+        end=end,
+        interval_s=interval or 0.0,
+    )
 
 
-def _shed(town: Town, site: str) -> Site:
-    return next(shed for shed in town.sites if shed.id == site)
+def _write_readings(path: str, play: Play, stop: threading.Event) -> None:
+    with Progress(play.start, play.end) as progress:
+        told = takewhile(lambda _: not stop.is_set(), progress.over(play.reports()))
+        rows = (row_of(report) for report in told)
+        count = write_readings(path, rows, columns=COLUMNS)
+    print(f"town: {count} readings from {iso(play.start)} on written to {path}")
 
 
-def _life(args: argparse.Namespace, town: Town, fires: list[Fire], start: int) -> Iterator[Report]:
-    told = reports(town.sites, fires=fires, start_at=start, interval_s=args.interval, seed=args.seed)
-    if args.seconds is None:
-        return told
-    end = start + int(args.seconds * SECOND)
-    return takewhile(lambda report: report.at < end, told)
+def _write_truth(args: argparse.Namespace, play: Play) -> None:
+    path = Path(args.truth) if args.truth else _beside(Path(args.readings)) if args.readings else None
+    if play.truth is not None and path is not None:
+        write_truth(path, play.truth)
 
 
-def _write_readings(args: argparse.Namespace, town: Town, fires: list[Fire], start: int, stop: threading.Event) -> None:
-    if args.seconds is None:
-        raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
-    told = takewhile(lambda _: not stop.is_set(), _life(args, town, fires, start))
-    count = write_readings(args.readings, (row_of(report) for report in told), columns=COLUMNS)
-    print(f"town: {count} readings from {iso(start)} on written to {args.readings}")
-
-
-def _publish(
-    args: argparse.Namespace,
-    town: Town,
-    fires: list[Fire],
-    start: int,
-    *,
-    now: Callable[[], int],
-    stop: threading.Event,
-) -> int:
-    broker = parse_broker(args.broker or DEFAULT_BROKER)
-    gateways = {shed.id: shed.gateway for shed in town.sites if shed.gateway}
-    with TapeWriter(args.sent) as sent, ExitStack() as open_connections:
-        wires = Wires(broker=broker, stop=stop)
-        open_connections.callback(wires.close)
-        wires.connect(speakers(town), at=start)
-        _introduce(args, town, fires, start, str(broker))
-        pace = Pace(now=now, stop=stop, origin=start, speed=args.speed)
-        greetings = [status(site=s.site, device=s.device, at=start, online=True) for s in speakers(town)]
-        count = 0
-        for message in _then(greetings, messages(_life(args, town, fires, start), gateways)):
-            if not pace.until(message.at) or not wires.send(message):
-                break
-            count += 1
-            _note(sent, message, now())
-        count += _farewell(wires, town, sent, now)
-    print(f"town: {count} messages published and acknowledged")
-    return 0
-
-
-def _then(first: list[Outgoing], rest: Iterator[Outgoing]) -> Iterator[Outgoing]:
-    yield from first
-    yield from rest
-
-
-def _note(sent: TapeWriter, message: Outgoing, at: int) -> None:
-    sent.add(at=at, topic=message.topic, payload=message.payload, retain=message.retain)
-
-
-def _introduce(args: argparse.Namespace, town: Town, fires: list[Fire], start: int, broker: str) -> None:
-    print(f"town: {args.sites} sheds, {args.devices} heads, a report each {args.interval:g} s, to {broker}", flush=True)
-    for fire in fires:
-        name = _shed(town, fire.site).name
-        wait = (fire.start_at - start) / SECOND / args.speed
-        print(f"town: a battery will vent at {fire.site} {name} in {wait:.0f} s", flush=True)
-
-
-def _farewell(wires: Wires, town: Town, sent: TapeWriter, now: Callable[[], int]) -> int:
-    """Every speaker says it goes offline, and all is acknowledged; the number of messages."""
-    farewells = [status(site=s.site, device=s.device, at=now(), online=False) for s in speakers(town)]
-    for message in farewells:
-        wires.send(message)
-        _note(sent, message, now())
-    try:
-        wires.finish(patience_s=3.0)
-    except Unavailable as error:
-        print(f"town: {error}", file=sys.stderr)
-    return len(farewells)
-
-
-def speakers(town: Town) -> list[Speaker]:
-    """All that keep a status: gateways, and heads without one."""
-    found = []
-    for shed in town.sites:
-        devices = [device.id for device in shed.devices if not device.gateway]
-        found += [Speaker(site=shed.id, device=device) for device in devices]
-    return found
+def _beside(readings: Path) -> Path:
+    """day.truth.json for day.csv, day.csv.gz and all others."""
+    return readings.with_name(readings.name.removesuffix(".gz").rpartition(".")[0] + ".truth.json")

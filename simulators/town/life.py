@@ -1,132 +1,183 @@
-"""What the heads of a town report over time, fires included. Pure: the same seed gives the same reports."""
+"""What the devices of a town report over time, a plan carried out. Pure: the same arguments give the same reports."""
 
 from __future__ import annotations
 
-import heapq
-import random
+from bisect import insort
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from ingest.readings import SECOND
-from ingest.readings_file import FileRow
-from simulators.town.battery_fire import HEAD_SPACING_M, Fire, ignite
-from simulators.town.heads import SAMPLE, Report, SmokeHeatHead
-from simulators.town.layout import Head, Shed
-from simulators.town.weather import Air
+from simulators.physics.exposure import Source
+from simulators.town.charging import charging_key
+from simulators.town.device import Life, Tell
+from simulators.town.gateways import Plain
+from simulators.town.heads import MAKES, Head, Here
+from simulators.town.layout import Device, Site
+from simulators.town.lines import Line, cuts
+from simulators.town.models import MODELS, Model
+from simulators.town.noise import key_of, uniform
+from simulators.town.piles import Pile
+from simulators.town.plan import ORDINARY, Plan, Spell
+from simulators.town.report import Report
+from simulators.town.trouble import FAR, Afflictions, Troubles
+from simulators.town.weather import SiteAir, Weather
 
 
-class _Device:
-    """One head or gateway with its own rhythm."""
+class Stepped(Protocol):
+    """Something that does something at times."""
 
-    def __init__(self, *, first: int, interval: int) -> None:
-        self.due = first
-        self.interval = interval
-
-    def next_at(self, at: int, awake: bool) -> int:
-        """When to step again: each second while something may be going on, else when the next report is due."""
-        return min(self.due, at + SAMPLE) if awake else self.due
+    def step(self, at: int) -> int:
+        """Do it; when to do the next."""
 
 
-class _Head(_Device):
-    def __init__(self, *, head: Head, fires: Sequence[Fire], air: Air, seed: str, first: int, interval: int) -> None:
-        super().__init__(first=first, interval=interval)
-        self._head = SmokeHeatHead(site=head.site, device=head.id, position_m=head.position_m, air=air, seed=seed)
-        self._fires = fires
+class Calendar:
+    """What is due when: a list for each second, sorted when it comes, which is cheaper than one large heap."""
 
-    def step(self, at: int) -> tuple[Report | None, int]:
-        """The report at `at`, if any, and when to step again."""
-        due = at >= self.due
-        if due:
-            self.due += self.interval
-        burning = [fire for fire in self._fires if fire.start_at <= at < fire.end_at]
-        report = self._head.step(at, burning, due=due)
-        awake = bool(burning) or self._head.restless
-        coming = [fire.start_at for fire in self._fires if fire.start_at > at]
-        return report, min([self.next_at(at, awake), *coming])
+    def __init__(self) -> None:
+        self._seconds: dict[int, list[tuple[int, int, Stepped]]] = {}
 
+    def add(self, at: int, order: int, what: Stepped) -> None:
+        """`order` decides between things due at the same time, and is different for each."""
+        if at < FAR:
+            self._seconds.setdefault(at // SECOND, []).append((at, order, what))
 
-class _Gateway(_Device):
-    """Says with each round that it is there and has mains."""
+    def run(self, start_at: int) -> Iterator[int]:
+        """Step all that is due, second by second; gives each second once it is done. Ends when nothing is due."""
+        second = start_at // SECOND
+        while self._seconds:
+            due = self._seconds.pop(second, None)
+            if due is not None:
+                self._run(due, second)
+                yield second
+            second += 1
 
-    def __init__(self, *, site: str, device: str, first: int, interval: int) -> None:
-        super().__init__(first=first, interval=interval)
-        self._site, self._device = site, device
-        self._seq = 0
-
-    def step(self, at: int) -> tuple[Report | None, int]:
-        """The report at `at`, and when to step again."""
-        self.due += self.interval
-        self._seq += 1
-        states = {"online": True, "mains_lost": False}
-        report = Report(at=at, site=self._site, device=self._device, seq=self._seq, values={}, states=states)
-        return report, self.due
+    def _run(self, due: list[tuple[int, int, Stepped]], second: int) -> None:
+        due.sort()
+        seconds = self._seconds
+        index = 0
+        while index < len(due):
+            at, order, what = due[index]
+            index += 1
+            again = what.step(at)
+            if again // SECOND == second:
+                insort(due, (again, order, what), lo=index)
+            elif again < FAR:
+                later = seconds.get(again // SECOND)
+                if later is None:
+                    seconds[again // SECOND] = [(again, order, what)]
+                else:
+                    later.append((again, order, what))
 
 
 def reports(
-    sheds: Sequence[Shed], *, fires: Sequence[Fire], start_at: int, interval_s: float, seed: int
+    sites: Sequence[Site], *, plan: Plan = ORDINARY, start_at: int, interval_s: float | None = None, seed: int
 ) -> Iterator[Report]:
-    """Every report of these sheds from `start_at` (µs) on, without end, in order of time, then site, then device.
+    """Every report of these sites from `start_at` (µs) on, without end, in order of time, then site, then device.
 
-    Heads begin spread over one interval; the heads of a gateway and the gateway itself report together.
+    Without `interval_s` each device reports as often as its model does. They begin spread over one interval; the
+    devices of a gateway report in its rounds, together.
     """
-    interval = int(interval_s * SECOND)
-    queue: list[tuple[int, str, str, _Head | _Gateway]] = []
-    life: _Head | _Gateway
-    for shed in sheds:
-        air = Air(seed=str(seed), site=shed.id)
-        burning = [fire for fire in fires if fire.site == shed.id]
-        together = start_at + _phase(shed.id, interval, seed)
-        for head in shed.heads:
-            first = together if shed.gateway else start_at + _phase(head.id, interval, seed)
-            life = _Head(head=head, fires=burning, air=air, seed=str(seed), first=first, interval=interval)
-            queue.append((min([first, *(fire.start_at for fire in burning)]), shed.id, head.id, life))
-        if shed.gateway:
-            own = _Gateway(site=shed.id, device=shed.gateway, first=together, interval=interval)
-            queue.append((together, shed.id, shed.gateway, own))
-    heapq.heapify(queue)
-    while queue:
-        at, site, device, life = queue[0]
-        report, again = life.step(at)
-        heapq.heapreplace(queue, (again, site, device, life))
-        if report is not None:
-            yield report
+    told: list[Report] = []
+    calendar = Calendar()
+    builder = _Builder(plan=plan, start_at=start_at, interval_s=interval_s, seed=seed, tell=told.append)
+    for site in sites:
+        builder.add(site, calendar)
+    for _ in calendar.run(start_at):
+        yield from told
+        told.clear()
 
 
-def _phase(name: str, interval: int, seed: int) -> int:
-    return random.Random(f"phase/{seed}/{name}").randrange(interval // 1000 or 1) * 1000
+class _Builder:
+    """Brings the devices to life, site by site."""
+
+    def __init__(self, *, plan: Plan, start_at: int, interval_s: float | None, seed: int, tell: Tell) -> None:
+        self._troubles = Troubles(plan.troubles)
+        self._spells = plan.spells
+        self._sources: dict[str, list[Source]] = {}
+        for source in plan.sources:
+            self._sources.setdefault(source.site, []).append(source)
+        self._start, self._interval, self._seed = start_at, interval_s, seed
+        self._tell = tell
+        self._weather: dict[tuple[int, ...], Weather] = {}
+        self._order = 0
+
+    def add(self, site: Site, calendar: Calendar) -> None:
+        """All devices of a site, and the ways that are cut at times."""
+        here = self._here(site)
+        troubled = self._troubles.at(site.id)
+        lines = self._lines(site, calendar) if troubled else {}
+        piles = [device.id for device in site.devices if device.model is Model.PILE]
+        for device in site.devices:
+            line = lines.get(device.id) or lines.get(device.gateway)
+            life = self._life(device, here, site, piles, line.carry if line else self._tell)
+            first = min(life.due, self._start if here.active(self._start) else here.look_again(self._start - 1))
+            if troubled and (own := self._troubles.of(site=site.id, device=device.id)):
+                life.trouble = Afflictions(own, device.model)
+                first = min(first, life.trouble.next_edge(self._start - 1))
+            self._order += 1
+            calendar.add(first, self._order, life)
+
+    def _life(self, device: Device, here: Here, site: Site, piles: list[str], tell: Tell) -> Life:
+        key = key_of(self._seed, device.id)
+        first, every = self._rhythm(device, key)
+        if device.model in MAKES:
+            return Head(device=device, here=here, key=key, first=first, every=every, tell=tell)
+        if device.model is Model.PILE:
+            bays = range(piles.index(device.id), site.bays, len(piles))
+            return Pile(device=device, here=here, bays=bays, key=key, first=first, every=every, tell=tell)
+        return Plain(device=device, key=key, first=first, every=every, tell=tell)
+
+    def _rhythm(self, device: Device, key: int) -> tuple[int, int]:
+        """First report, and µs from one to the next. What a gateway speaks for falls into its rounds."""
+        every = int((self._interval or MODELS[device.model].interval_s) * SECOND)
+        if not device.gateway:
+            return self._start + _spread(key, every), every
+        together = key_of(self._seed, device.gateway)
+        rounds = int((self._interval or MODELS[Model.GATEWAY].interval_s) * SECOND)
+        later = int(uniform(key, 0) * max(1, every // rounds)) * rounds
+        return self._start + _spread(together, rounds) + later, every
+
+    def _here(self, site: Site) -> Here:
+        group = tuple(number for number, spell in enumerate(self._spells) if concerns(spell, site))
+        spells = [self._spells[number] for number in group]
+        weather = self._weather.get(group)
+        if weather is None:
+            weather = self._weather[group] = Weather(seed=self._seed, spells=spells)
+        key = key_of(self._seed, f"air/{site.id}")
+        air = SiteAir(key=key, weather=weather, roof=site.roof, openness=site.enclosure.openness)
+        watch = [(spell.start_at, spell.end_at) for spell in spells]
+        key = charging_key(self._seed, site.id)
+        return Here(air=air, key=key, sources=self._sources.get(site.id, ()), watch=watch)
+
+    def _lines(self, site: Site, calendar: Calendar) -> dict[str, Line]:
+        """For those alone whose way is cut at times, gateway first: its devices' lines lead into its own."""
+        lines: dict[str, Line] = {}
+        for device in site.devices:
+            status = keeps_status(device)
+            own = self._troubles.of(site=site.id, device=device.id)
+            found = cuts(own, device, has_will=status)
+            if found:
+                beyond = lines.get(device.gateway)
+                tell = self._tell if beyond is None else beyond.carry
+                line = lines[device.id] = Line(device=device, cuts=found, status=status, tell=tell)
+                self._order += 1
+                calendar.add(line.first_edge(), -self._order, line)
+        return lines
 
 
-def battery_fire_reports(
-    *, site: str, start_at: int, prefix: str, seed: int, heads: int = 3, before_s: int = 120, after_s: int = 600
-) -> list[Report]:
-    """One battery_fire as reports of heads `prefix`-h1, -h2, … of a shed of its own, first vapour at `start_at` (µs).
+def concerns(spell: Spell, site: Site) -> bool:
+    """Whether it holds over this site."""
+    return not spell.area or site.area == spell.area or site.area.startswith(spell.area + ".")
 
-    Each head reports every 10 s, and faster in alarm, from `before_s` before to `after_s` after. The same arguments
-    give the same reports.
+
+def keeps_status(device: Device) -> bool:
+    """Whether it has a connection of its own that stays: a gateway, or a mains device without one.
+
+    What lives on a battery connects to speak and leaves.
     """
-    row = tuple(
-        Head(id=f"{prefix}-h{number + 1}", site=site, position_m=number * HEAD_SPACING_M) for number in range(heads)
-    )
-    shed = Shed(id=site, name=site, area="", lat=0.0, lon=0.0, heads=row)
-    fire = ignite(site=site, start_at=start_at, heads=heads, seed=str(seed))
-    begin, end = start_at - before_s * SECOND, start_at + after_s * SECOND
-    told = []
-    for report in reports([shed], fires=[fire], start_at=begin, interval_s=10.0, seed=seed):
-        if report.at >= end:
-            break
-        told.append(report)
-    return told
+    return not device.gateway and MODELS[device.model].mains
 
 
-def battery_fire_rows(
-    *, site: str, start_at: int, prefix: str, seed: int, heads: int = 3, before_s: int = 120, after_s: int = 600
-) -> list[FileRow]:
-    """The same as rows of a readings file."""
-    told = battery_fire_reports(
-        site=site, start_at=start_at, prefix=prefix, seed=seed, heads=heads, before_s=before_s, after_s=after_s
-    )
-    return [row_of(report) for report in told]
-
-
-def row_of(report: Report) -> FileRow:
-    """A report as a row of a readings file."""
-    return FileRow(at=report.at, site=report.site, device=report.device, values=report.values, states=report.states)
+def _spread(key: int, every: int) -> int:
+    """Where in its interval a device begins, in whole milliseconds."""
+    return int(uniform(key, 0) * (every // 1000 or 1)) * 1000

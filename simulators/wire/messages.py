@@ -9,12 +9,14 @@ import msgspec
 
 from ingest.readings import iso
 from ingest.topics import EmberKind, ember_topic
-from simulators.town.heads import Report
+from simulators.town.report import Report
 
 _encode = msgspec.json.Encoder().encode
+#: An array has at most so many reports. The codec takes 3,000.
+AT_ONCE = 500
 
 
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message to publish. `device`, `seq` and `ts` are those of its (first) report."""
 
     at: int
@@ -27,17 +29,27 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     retain: bool = False
 
 
-def messages(reports: Iterable[Report], gateways: dict[str, str]) -> Iterator[Outgoing]:
-    """Reports as messages, in order. `gateways`: site → gateway that speaks for its heads, those sites alone.
+def messages(reports: Iterable[Report]) -> Iterator[Outgoing]:
+    """Reports as messages, in order.
 
-    What a gateway's devices say at the same time is one message; a change of a fire state is a message of its own,
-    on the alarm topic.
+    What a gateway's devices say at the same time is one message, and what was kept is sent in arrays; a change of a
+    fire state is a message of its own, on the alarm topic.
     """
-    for (_, site, urgent), group in groupby(reports, key=lambda report: (report.at, report.site, report.urgent)):
-        if urgent or site not in gateways:
-            yield from (_single(report) for report in group)
+    for _, group in groupby(reports, key=_together):
+        told = list(group)
+        first = told[0]
+        if first.online is not None:
+            yield status(site=first.site, device=first.device, at=first.at, online=first.online)
+        elif first.urgent or not (first.gateway or first.late):
+            yield from (_single(report) for report in told)
         else:
-            yield _together(list(group))
+            yield from (_array(told[start : start + AT_ONCE]) for start in range(0, len(told), AT_ONCE))
+
+
+def _together(report: Report) -> tuple[object, ...]:
+    """What may be one message."""
+    speaker = report.gateway or report.device
+    return report.at, speaker, report.urgent, report.late, report.online is not None
 
 
 def _single(report: Report) -> Outgoing:
@@ -46,9 +58,13 @@ def _single(report: Report) -> Outgoing:
     return _outgoing(report, topic, _encode(_body(report)))
 
 
-def _together(reports: list[Report]) -> Outgoing:
-    topic = ember_topic(kind=EmberKind.GATEWAY_TELEMETRY, site=reports[0].site)
-    return _outgoing(reports[0], topic, _encode([{"device": report.device} | _body(report) for report in reports]))
+def _array(reports: list[Report]) -> Outgoing:
+    first = reports[0]
+    if first.gateway:
+        topic = ember_topic(kind=EmberKind.GATEWAY_TELEMETRY, site=first.site)
+        return _outgoing(first, topic, _encode([{"device": report.device} | _body(report) for report in reports]))
+    topic = ember_topic(kind=EmberKind.TELEMETRY, site=first.site, device=first.device)
+    return _outgoing(first, topic, _encode([_body(report) for report in reports]))
 
 
 def _outgoing(report: Report, topic: str, payload: bytes) -> Outgoing:
@@ -59,12 +75,12 @@ def _outgoing(report: Report, topic: str, payload: bytes) -> Outgoing:
         site=report.site,
         device=report.device,
         seq=report.seq,
-        ts=iso(report.at),
+        ts=iso(report.stated_at),
     )
 
 
 def _body(report: Report) -> dict[str, object]:
-    return {"ts": iso(report.at), "seq": report.seq, **report.values, **report.states}
+    return {"ts": iso(report.stated_at), "seq": report.seq, **report.values, **report.states}
 
 
 def status(*, site: str, device: str, at: int, online: bool) -> Outgoing:

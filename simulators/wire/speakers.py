@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -13,12 +14,12 @@ from ingest.mqtt import BrokerAddress
 from simulators.wire.messages import Outgoing, status
 from simulators.wire.publisher import PATIENCE_S, Publisher, Will
 
-#: Each gateway and each head without one has a connection of its own, up to so many; more share these.
+#: Each that keeps a status has a connection of its own, up to so many; more share these, by their sites.
 MAX_CONNECTIONS = 64
 
 
 class Speaker(msgspec.Struct, frozen=True, kw_only=True):
-    """What has a connection to the broker: a gateway, or a head that speaks for itself."""
+    """What keeps a connection to the broker, and a status there: a gateway, or a device that speaks for itself."""
 
     site: str
     device: str
@@ -31,23 +32,26 @@ class Wires:
         self._broker = broker
         self._stop = stop
         self._publishers: list[Publisher] = []
-        self._of_device: dict[tuple[str, str], Publisher] = {}
+        self._of_device: dict[str, Publisher] = {}
         self._of_site: dict[str, Publisher] = {}
 
     def connect(self, speakers: list[Speaker], *, at: int) -> None:
         """Open the connections; Unavailable when the broker is not there."""
         scout = Publisher(broker=self._broker, stop=self._stop, name="town")  # amqtt never answers MQTT 5 with a will
         scout.close()
-        for number, speaker in enumerate(speakers):
-            if number < MAX_CONNECTIONS:
-                self._publishers.append(self._open(speaker, at, scout.protocols))
-            publisher = self._publishers[number % MAX_CONNECTIONS]
-            self._of_device[speaker.site, speaker.device] = publisher
-            self._of_site.setdefault(speaker.site, publisher)
+        self._publishers = [self._open(speaker, at, scout.protocols) for speaker in speakers[:MAX_CONNECTIONS]]
+        if len(speakers) <= MAX_CONNECTIONS:
+            for speaker, publisher in zip(speakers, self._publishers, strict=True):
+                self._of_device[speaker.device] = publisher
+                self._of_site.setdefault(speaker.site, publisher)
+        if not self._publishers:  # a town of sleepers, that connect to speak and leave
+            self._publishers.append(self._open(None, at, scout.protocols))
 
     def send(self, message: Outgoing) -> bool:
         """Publish; False when stopped instead. A broker that is away is waited for."""
-        publisher = self._of_device.get((message.site, message.device)) or self._of_site[message.site]
+        publisher = self._of_device.get(message.device) or self._of_site.get(message.site)
+        if publisher is None:
+            publisher = self._publishers[zlib.crc32(message.site.encode()) % len(self._publishers)]
         return publisher.publish(message.topic, message.payload, retain=message.retain)
 
     def finish(self, *, patience_s: float = PATIENCE_S) -> None:
@@ -61,13 +65,16 @@ class Wires:
             with contextlib.suppress(OSError):
                 publisher.close()
 
-    def _open(self, speaker: Speaker, at: int, protocols: Sequence[MQTTProtocolVersion]) -> Publisher:
-        offline = status(site=speaker.site, device=speaker.device, at=at, online=False)
+    def _open(self, speaker: Speaker | None, at: int, protocols: Sequence[MQTTProtocolVersion]) -> Publisher:
+        will = None
+        if speaker is not None:
+            offline = status(site=speaker.site, device=speaker.device, at=at, online=False)
+            will = Will(topic=offline.topic, payload=offline.payload)
         return Publisher(
             broker=self._broker,
             stop=self._stop,
-            name=f"town-{speaker.device}",
-            will=Will(topic=offline.topic, payload=offline.payload),
+            name=f"town-{speaker.device}" if speaker else "town",
+            will=will,
             patience_s=float("inf"),
             protocols=protocols,
         )
