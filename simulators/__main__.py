@@ -15,8 +15,10 @@ from simulators.convert import command as convert
 from simulators.load import command as load
 from simulators.tapes import command as replay
 from simulators.town import command as town
+from simulators.verify import collect
+from simulators.verify import command as verify
 
-COMMANDS = (town, replay, load, convert)
+COMMANDS = (town, replay, load, convert, verify, collect)
 
 
 def parser() -> argparse.ArgumentParser:
