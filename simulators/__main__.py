@@ -13,12 +13,13 @@ from ingest.errors import EmberwatchError
 from ingest.processes import stop_on_signals
 from simulators.convert import command as convert
 from simulators.load import command as load
+from simulators.scenarios import command as scenario
 from simulators.tapes import command as replay
 from simulators.town import command as town
 from simulators.verify import collect
 from simulators.verify import command as verify
 
-COMMANDS = (town, replay, load, convert, verify, collect)
+COMMANDS = (town, scenario, replay, load, convert, verify, collect)
 
 
 def parser() -> argparse.ArgumentParser:

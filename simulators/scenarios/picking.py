@@ -83,7 +83,8 @@ class Picker:
         if where.whole is None:
             return first, ""
         area = ".".join(first[0].area.split(".")[: DEPTH[where.whole]])
-        return tuple(site for site in self._town.sites_below(area) if _suits(where, site)), area
+        wanted = msgspec.structs.replace(where, has="every")  # only the one it was chosen by needs to have it
+        return tuple(site for site in self._town.sites_below(area) if _suits(wanted, site)), area
 
     def _first(self, where: Where, name: str) -> tuple[Site, ...]:
         if where.same_as:

@@ -93,7 +93,7 @@ def make_truth(true: Piece, town: Town, telling: Telling, *, begin: int, end: in
         ignition=iso(fires[0].ignition) if fires else None,
         fires=[_burning(fire, fires, town) for fire in fires],
         references=_marks(fires, end),
-        quiet=_quiet(fires, begin, end),
+        quiet=_quiet(fires, begin, end, alone=len(town.sites) == 1),
         nuisances=_spans(true.nuisances, begin, end),
         faults=_spans([_fault(trouble) for trouble in true.troubles if type(trouble) in FAULTS], begin, end),
     )
@@ -131,8 +131,11 @@ def _marks(fires: Sequence[Fire], end: int) -> list[Mark]:
     return [mark for _, mark in sorted(marks, key=lambda pair: (pair[0], pair[1].site))]
 
 
-def _quiet(fires: Sequence[Fire], begin: int, end: int) -> list[Span]:
-    """Sites that never burn the whole time, burning ones until their first fire can be noticed."""
+def _quiet(fires: Sequence[Fire], begin: int, end: int, *, alone: bool) -> list[Span]:
+    """Sites that never burn the whole time, burning ones until their first fire can be noticed.
+
+    `alone`: there is but one site.
+    """
     first: dict[str, int] = {}
     for fire in fires:
         first[fire.source.site] = min(fire.warm_at, first.get(fire.source.site, fire.warm_at))
@@ -141,7 +144,8 @@ def _quiet(fires: Sequence[Fire], begin: int, end: int) -> list[Span]:
         for site, at in first.items()
         if at > begin
     ]
-    return [*before, Span(what="no fire here", start=iso(begin), end=iso(end))]
+    what = "no fire at other sites" if fires else "no fire"
+    return before if alone and fires else [*before, Span(what=what, start=iso(begin), end=iso(end))]
 
 
 def _spans(told: Sequence[Tempting], begin: int, end: int) -> list[Span]:

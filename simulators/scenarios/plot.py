@@ -54,7 +54,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     series: dict[str, list[Series]]
-    stripes: list[tuple[str, str, int, int]]  #: (site/device, state, from, to) in µs
+    devices: list[str]  #: by `name_of`; each has one colour in all panels
+    stripes: list[tuple[str, str, int, int]]  #: (device by `name_of`, state, from, to) in µs
     truth: Truth | None
     zero: int  #: µs of 0 on the time axis: the first ignition, else the beginning
     begin: int
@@ -120,7 +121,7 @@ def _stripes(rows: Sequence[FileRow]) -> list[tuple[str, str, int, int]]:
     for row in rows:
         states = {**row.states, **({"offline": not row.states["online"]} if "online" in row.states else {})}
         for state in STATE_COLOURS.keys() & states.keys():
-            key = (f"{row.site}/{row.device}", state)
+            key = (name_of(row.site, row.device), state)
             if states[state]:
                 since.setdefault(key, row.at)
             elif key in since:
@@ -190,15 +191,21 @@ def _truth_panel(axis: Any, told: list[tuple[str, str, list[tuple[int, int]]]], 
 
 def _quantity_panel(axis: Any, name: str, lines: Sequence[Series], seen: Picture, unit_us: float) -> None:
     crowded = len(lines) > NAMED
-    for number, line in enumerate(lines):
+    for line in lines:
         at, values = _with_gaps(line, (seen.truth.interval_s if seen.truth else 0.0) * 1e6)
         look = (
-            {"alpha": 0.5, "linewidth": 0.6} if crowded else {"linewidth": 1.0, "label": f"{line.site} {line.device}"}
+            {"alpha": 0.5, "linewidth": 0.6}
+            if crowded
+            else {"linewidth": 1.0, "label": name_of(line.site, line.device)}
         )
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = _COLOURS[seen.devices.index(name_of(line.site, line.device)) % len(_COLOURS)]
         axis.plot((at - seen.zero) / unit_us, values, color=colour, marker=".", markersize=2.0, **look)
-    if name in LIMITS and any(line.values.max() > LIMITS[name] / 4 for line in lines):
+    most = max(float(line.values.max()) for line in lines)
+    if name in LIMITS and most > LIMITS[name] / 4:
         axis.axhline(LIMITS[name], color="black", linestyle=":", linewidth=0.8)
+    if name == "smoke" and most > 4 * LIMITS[name]:  # what decides is far below what a fire ends at
+        axis.set_yscale("symlog", linthresh=LIMITS[name], linscale=1.0)
+        axis.set_ylim(bottom=-0.02)
     axis.set_ylabel(f"{name}\n{QUANTITIES[name].partition(',')[0]}")
     axis.grid(alpha=0.25)
     if not crowded:
