@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +41,7 @@ def write_inventory(path: str, town: Town, *, interval_s: float | None = None) -
             writer.writerow(HEADER.split(","))
             writer.writerows(_places(town))
             for site in tqdm(town.sites, desc="inventory", unit=" sites", disable=None, leave=False):
-                writer.writerows(_device_rows(site, interval_s))
+                file.writelines(_device_lines(site, interval_s))
     except OSError as error:
         what = (error.strerror or str(error)).lower()
         raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
@@ -60,29 +61,36 @@ def _about_site(site: Site) -> str:
     return msgspec.json.encode(about).decode()
 
 
-def _device_rows(site: Site, interval_s: float | None) -> Iterator[Row]:
+def _device_lines(site: Site, interval_s: float | None) -> Iterator[str]:
+    """Lines of CSV. Ids and numbers never need quotes; what may is quoted once for all devices that share it."""
     x, y = metres(site.lat, site.lon)
     west, south = x - site.enclosure.length_m / 2, y - site.enclosure.width_m / 2
     for device in site.devices:
-        facts, place = MODELS[device.model], device.place
-        every = facts.interval_s if interval_s is None else interval_s
+        place = device.place
         lat, lon = degrees((west + place.x_m, south + place.y_m))
-        parent = device.gateway or site.id
         name = _name(device.model, device.id.removeprefix(site.id))
-        about = _about_device(device.model, place)
-        yield "device", device.id, parent, name, facts.device_class, lat, lon, f"{every:.10g}", "", about
+        about = _about(device.model, place, interval_s)
+        yield f"device,{device.id},{device.gateway or site.id},{name},{lat},{lon},{about}\n"
 
 
 @lru_cache(maxsize=4096)
 def _name(model: Model, ending: str) -> str:
-    """The number at its site, which its id ends with, and what it is."""
+    """The cells name and class: its number at the site, which its id ends with, and what it is."""
     number = ending.lstrip("-abcdefghijklmnopqrstuvwxyz")
-    return f"{int(number)}号{NAMES[model]}" if number else NAMES[model]
+    return _cells(f"{int(number)}号{NAMES[model]}" if number else NAMES[model], MODELS[model].device_class)
 
 
-@lru_cache(maxsize=4096)
-def _about_device(model: Model, place: Place) -> str:
+@lru_cache(maxsize=16384)
+def _about(model: Model, place: Place, interval_s: float | None) -> str:
+    """The cells interval, credential and attributes."""
     about = {"model": model.value, **msgspec.structs.asdict(place)}
     if place.bay < 0:
         del about["bay"]
-    return msgspec.json.encode(about).decode()
+    every = MODELS[model].interval_s if interval_s is None else interval_s
+    return _cells(f"{every:.10g}", "", msgspec.json.encode(about).decode())
+
+
+def _cells(*cells: str) -> str:
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
