@@ -15,11 +15,12 @@ from simulators.convert import command as convert
 from simulators.load import command as load
 from simulators.scenarios import command as scenario
 from simulators.tapes import command as replay
+from simulators.tapes import record
 from simulators.town import command as town
 from simulators.verify import collect
 from simulators.verify import command as verify
 
-COMMANDS = (town, scenario, replay, load, convert, verify, collect)
+COMMANDS = (town, scenario, record, replay, load, convert, verify, collect)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ writer was killed. Columns:
 
 - `at`: when it was heard or handed to the broker, µs since 1970
 - `topic`, `payload`, `qos`, `retain`: as on the wire
-- `properties`: null, or JSON: {"content_type": "…", "user": [["name", "value"], …]}, those of MQTT 5 that are kept
+- `properties`: null, or JSON: {"content_type": "…", "user": {"name": "value"}}, those of MQTT 5 that are kept
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _UNHEARD = b"unheard"
 
 
 class Properties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The properties of MQTT 5 that a tape keeps; a name may come twice."""
+    """The properties of MQTT 5 that a tape keeps; of a name that comes twice the last value, as the receiver does."""
 
     content_type: str = ""
-    user: tuple[tuple[str, str], ...] = ()
+    user: dict[str, str] = {}
 
 
 class Taped(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +87,15 @@ class TapeWriter:
         properties: Properties | None = None,
     ) -> None:
         """Note one message."""
+        self.put(Taped(at=at, topic=topic, payload=payload, qos=qos, retain=retain, properties=properties))
+
+    def put(self, row: Taped) -> None:
+        """Note one message that is made already."""
         if self._writer is None:
             return
-        row = Taped(at=at, topic=topic, payload=payload, qos=qos, retain=retain, properties=properties)
         self._rows.append(row)
-        self._bytes += len(payload)
-        if len(self._rows) >= MOST_ROWS or self._bytes >= MOST_BYTES or at - self._rows[0].at >= LONGEST:
+        self._bytes += len(row.payload)
+        if len(self._rows) >= MOST_ROWS or self._bytes >= MOST_BYTES or row.at - self._rows[0].at >= LONGEST:
             self.flush()
 
     def add_batch(self, at: npt.NDArray[np.int64], topics: pa.Array, payloads: pa.Array) -> None:

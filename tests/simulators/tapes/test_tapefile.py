@@ -24,7 +24,7 @@ from simulators.tapes.tapefile import (
 )
 
 TEXT = some.text(some.characters(exclude_categories=["Cs"]), max_size=20)
-PROPERTIES = some.builds(Properties, content_type=TEXT, user=some.lists(some.tuples(TEXT, TEXT), max_size=3).map(tuple))
+PROPERTIES = some.builds(Properties, content_type=TEXT, user=some.dictionaries(TEXT, TEXT, max_size=3))
 MESSAGES = some.lists(
     some.builds(
         Taped,
