@@ -69,7 +69,21 @@ def picture(rows: Iterable[FileRow], truth: Truth | None, *, title: str, shows: 
     ignition = parse_time(truth.ignition) if truth and truth.ignition else begin
     wanted = shows or ("temperature", "smoke", "co")
     series = {name: found for name in wanted if (found := _series(kept, name))}
-    return Picture(title=title, series=series, stripes=_stripes(kept), truth=truth, zero=ignition, begin=begin, end=end)
+    return Picture(
+        title=title,
+        series=series,
+        devices=sorted({name_of(line.site, line.device) for lines in series.values() for line in lines}),
+        stripes=_stripes(kept),
+        truth=truth,
+        zero=ignition,
+        begin=begin,
+        end=end,
+    )
+
+
+def name_of(site: str, device: str) -> str:
+    """What a device is called in a picture: ids of towns begin with their site's."""
+    return device if device.startswith(site) else f"{site} {device}"
 
 
 def png(seen: Picture) -> bytes:
@@ -193,12 +207,9 @@ def _quantity_panel(axis: Any, name: str, lines: Sequence[Series], seen: Picture
     crowded = len(lines) > NAMED
     for line in lines:
         at, values = _with_gaps(line, (seen.truth.interval_s if seen.truth else 0.0) * 1e6)
-        look = (
-            {"alpha": 0.5, "linewidth": 0.6}
-            if crowded
-            else {"linewidth": 1.0, "label": name_of(line.site, line.device)}
-        )
-        colour = _COLOURS[seen.devices.index(name_of(line.site, line.device)) % len(_COLOURS)]
+        called = name_of(line.site, line.device)
+        look = {"alpha": 0.5, "linewidth": 0.6} if crowded else {"linewidth": 1.0, "label": called}
+        colour = _COLOURS[seen.devices.index(called) % len(_COLOURS)]
         axis.plot((at - seen.zero) / unit_us, values, color=colour, marker=".", markersize=2.0, **look)
     most = max(float(line.values.max()) for line in lines)
     if name in LIMITS and most > LIMITS[name] / 4:
