@@ -13,6 +13,7 @@ from ingest.errors import EmberwatchError
 from ingest.processes import stop_on_signals
 from simulators.convert import command as convert
 from simulators.load import command as load
+from simulators.physics import command as physics
 from simulators.scenarios import command as scenario
 from simulators.tapes import command as replay
 from simulators.tapes import record
@@ -20,7 +21,7 @@ from simulators.town import command as town
 from simulators.verify import collect
 from simulators.verify import command as verify
 
-COMMANDS = (town, scenario, record, replay, load, convert, verify, collect)
+COMMANDS = (town, scenario, physics, record, replay, load, convert, verify, collect)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -20,8 +20,8 @@ from simulators.physics.jet import AIR_KJ_KG_K, AMBIENT_K, DENSITY_K, GRAVITY, p
 STEPS = 4
 #: Heat through a plasterboard wall: √(kρc), kW·√s/(m²·K) (0.48 W/m·K, 1440 kg/m³, 0.84 kJ/kg·K, NBSIR 88-3752).
 THICK = math.sqrt(0.48e-3 * 1440 * 0.84)
-#: From gas to wall by convection and radiation, kW/(m²·K). Textbook: 10 to 30 W/m²·K beside a warm layer.
-FILM = 0.025
+#: From gas to wall by convection and radiation, kW/(m²·K). Textbook: 10 to 30 W/m²·K beside a warm layer; the middle.
+FILM = 0.02
 #: Flow through an opening: the usual discharge coefficient.
 DISCHARGE = 0.7
 #: Air changes of a closed shed. A: 2 an hour through gaps.
