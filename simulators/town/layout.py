@@ -30,8 +30,8 @@ GATEWAY_EVERY = 3
 KINDS = ("shed", "shed", "stairwell", "shed", "shop", "shed", "stairwell", "shed", "stairwell", "shop")
 SHARES = {"shed": 5, "stairwell": 3, "shop": 1}
 WORDS = {"shed": "shed", "stairwell": "stair", "shop": "shop"}
-#: Sites of one residential block, each with a strip of its own; from one strip to the next.
-BLOCK_SITES, STRIP_M = 3, 20.0
+#: Sites of one residential block; how far west to east from one to the next, sheds (which lie apart) and others.
+BLOCK_SITES, SHED_SHIFT_M, STRIP_M = 3, 10.0, 20.0
 #: From a house to a shed, and from shed to shed. D 5.4: ≥6 m from wall openings and exits [S].
 CLEAR_M = 6.0
 
@@ -134,7 +134,7 @@ class _Compound:
         if strip == 0:
             self._used_m = 0.0
         x, y = block(self._middle, number)
-        x += (strip - 1) * STRIP_M
+        x += (strip - 1) * (SHED_SHIFT_M if kind == "shed" else STRIP_M)
         if kind == "stairwell":
             return f"{self.name}{number + 1}号楼{strip + 1}单元楼道", (x, y)
         if kind == "shop":  # its door is on the street, north
