@@ -12,7 +12,7 @@ from simulators.town.plan import Spell
 
 
 class Cloudy(Event, frozen=True, kw_only=True):
-    """A cloud at one place of each site chosen. `strength` 1 is ordinary, 2 to 4 is bad (a burnt meal)."""
+    """A cloud at one place of each site chosen. `strength`, of its smoke: 1 is ordinary, 2 to 4 a burnt meal."""
 
     lasts: Seconds = Seconds(600.0)
     strength: Positive = 1.0
@@ -87,11 +87,11 @@ class Weather(Event, frozen=True, kw_only=True):
 
 
 class HotRoof(Weather, frozen=True, kw_only=True):
-    """A clear, still summer day: the metal roof of a shed heats all of its heads alike."""
+    """A clear summer day with hardly any wind: the metal roof of a shed heats all of its heads alike."""
 
-    mean: float = 33.0  #: of the day, °C
+    mean: float = 32.0  #: of the day, °C
     sun: Share = 1.0
-    wind: float = 0.5  #: m/s
+    wind: float = 1.2  #: m/s
 
     word = "hot roof"
 

@@ -4,7 +4,7 @@ Each is a cloud that rises to the ceiling at one place and thins out along it. H
 workshops are at a head differs by orders of magnitude and nobody has measured it in sheds; what is known is how often
 heads alarm: photoelectric ones 1.5 m from a stove in 3.0 % of the meals cooked, at 3 m in 6.0 %, at 6 m in 0.9 %
 (CPSC, pilot study of nuisance alarms associated with cooking, 2010). So an ordinary meal stays well below a head's
-own alarm and a burnt one does not: `strength` is that difference. All other numbers here are A = our assumption.
+own alarm and a burnt one does not: `strength` is that difference, of smoke and CO alone. All other numbers here are A = our assumption.
 """
 
 from __future__ import annotations
@@ -119,15 +119,15 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True):
         """What it adds there."""
         away = math.dist((place.x_m, place.y_m), (self.place.x_m, self.place.y_m))
         seconds = (at - self.start_at) / SECOND - away / self.kind.speed_m_s
-        density = self._density(seconds) * self.strength * 0.5 ** (away / self.kind.half_m)
+        density = self._density(seconds) * 0.5 ** (away / self.kind.half_m)
         if at >= self.end_at or density < TRACE / 10:
             return NOTHING
         full = self.kind.full
         return Exposure(
             temperature=full.temperature * density,
-            smoke=full.smoke * density,
+            smoke=full.smoke * density * self.strength,
             humidity=full.humidity * density,
-            co=full.co * density,
+            co=full.co * density * self.strength,
             velocity=full.velocity * min(density, 1.0),
         )
 

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ingest.file_rows import parse_time
-from ingest.readings import QUANTITIES, iso
+from ingest.readings import QUANTITIES, SECOND, iso
 from ingest.readings_file import FileRow
 from simulators.convert.truth import Span, Truth
 
@@ -65,7 +65,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 def picture(rows: Iterable[FileRow], truth: Truth | None, *, title: str, shows: Sequence[str] = ()) -> Picture:
     """What there is to see in these rows; `shows` are quantities, none = temperature, smoke, and co if measured."""
     kept = sorted(rows, key=lambda row: row.at)
-    begin, end = (kept[0].at, kept[-1].at) if kept else (0, 1)
+    begin, end = (kept[0].at // SECOND * SECOND, kept[-1].at) if kept else (0, 1)
     ignition = parse_time(truth.ignition) if truth and truth.ignition else begin
     wanted = shows or ("temperature", "smoke", "co")
     series = {name: found for name in wanted if (found := _series(kept, name))}
@@ -181,7 +181,7 @@ def _merged(spans: Sequence[Span], colour: str) -> list[tuple[str, str, list[tup
 
 
 def _unit(seen: Picture) -> tuple[float, str]:
-    seconds = (seen.end - seen.begin) / 1e6
+    seconds = (seen.end - seen.begin) / SECOND
     if seconds <= 4 * 3600:
         return 60e6, "minutes"
     return (3600e6, "hours") if seconds <= 4 * 86_400 else (86_400e6, "days")
@@ -206,13 +206,13 @@ def _truth_panel(axis: Any, told: list[tuple[str, str, list[tuple[int, int]]]], 
 def _quantity_panel(axis: Any, name: str, lines: Sequence[Series], seen: Picture, unit_us: float) -> None:
     crowded = len(lines) > NAMED
     for line in lines:
-        at, values = _with_gaps(line, (seen.truth.interval_s if seen.truth else 0.0) * 1e6)
+        at, values = _with_gaps(line, (seen.truth.interval_s if seen.truth else 0.0) * SECOND)
         called = name_of(line.site, line.device)
         look = {"alpha": 0.5, "linewidth": 0.6} if crowded else {"linewidth": 1.0, "label": called}
         colour = _COLOURS[seen.devices.index(called) % len(_COLOURS)]
         axis.plot((at - seen.zero) / unit_us, values, color=colour, marker=".", markersize=2.0, **look)
     most = max(float(line.values.max()) for line in lines)
-    if name in LIMITS and most > LIMITS[name] / 4:
+    if name in LIMITS and most > LIMITS[name] / 2:
         axis.axhline(LIMITS[name], color="black", linestyle=":", linewidth=0.8)
     if name == "smoke" and most > 4 * LIMITS[name]:  # what decides is far below what a fire ends at
         axis.set_yscale("symlog", linthresh=LIMITS[name], linscale=1.0)
