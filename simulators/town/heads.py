@@ -176,7 +176,7 @@ class Head(Life):
 
     def _breathe(self, at: int, active: Sequence[Source]) -> None:
         """Follow what the sources add here."""
-        seconds = min((at - self._sampled_at) / SECOND, 60.0)
+        seconds = min(at - self._sampled_at, SAMPLE) / SECOND  # at rest before, nothing had come yet
         self._sampled_at = at
         there = [source.at_place(self.device.place, at) for source in active]
         velocity = max((each.velocity for each in there), default=0.0)

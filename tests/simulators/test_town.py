@@ -8,26 +8,38 @@ from collections import Counter
 from itertools import takewhile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ingest.readings import SECOND
 from ingest.readings_file import read_readings
 from ingest.topics import EmberKind, parse_ember
 from simulators.__main__ import main
-from simulators.town.battery_fire import ignite
-from simulators.town.layout import build_town, inventory_csv
+from simulators.convert.truth import Truth
+from simulators.scenarios.story import load
+from simulators.town.inventory import write_inventory
+from simulators.town.layout import Town, build_town
 from simulators.town.life import reports
+from simulators.town.models import Model
+from simulators.town.plan import ORDINARY, Plan
 from simulators.wire.messages import Outgoing, messages
 
 START = 1_777_593_600 * SECOND
 
 
+def a_town(seed: int = 1) -> Town:
+    return build_town(sites=6, devices=36, seed=seed)
+
+
+def a_fire(town: Town, *, site: str = "shed-003", seed: int = 1) -> Plan:
+    return load("battery_fire").plan(town=town, start_at=START + 20 * SECOND, seed=seed, sites=[site])[0]
+
+
 def life(*, seed: int = 1, seconds: int = 120, fire: bool = True) -> list[Outgoing]:
-    town = build_town(sites=6, devices=20, seed=seed)
-    fires = [ignite(site="shed-003", start_at=START + 20 * SECOND, heads=3, seed=str(seed))] if fire else []
-    told = reports(town.sheds, fires=fires, start_at=START, interval_s=10, seed=seed)
-    within = takewhile(lambda report: report.at < START + seconds * SECOND, told)
-    return list(messages(within, {shed.id: shed.gateway for shed in town.sheds if shed.gateway}))
+    town = a_town(seed)
+    plan = a_fire(town, seed=seed) if fire else ORDINARY
+    told = reports(town.sites, plan=plan, start_at=START, interval_s=10, seed=seed)
+    return list(messages(takewhile(lambda report: report.at < START + seconds * SECOND, told)))
 
 
 def run(*arguments: str) -> int:
@@ -57,13 +69,22 @@ def test_messages_are_native_topics_with_time_and_seq() -> None:
             assert ("device" in item) == (topic.kind is EmberKind.GATEWAY_TELEMETRY)
 
 
-def test_a_gateway_speaks_for_its_heads_and_alarms_have_their_own_topic() -> None:
-    kinds = Counter((m.site, parse_ember(m.topic).kind) for m in life())  # type: ignore[union-attr]
+def test_a_gateway_speaks_for_its_devices_and_alarms_have_their_own_topic() -> None:
+    heads = [message for message in life() if "-p" not in message.device]  # piles have a link of their own
+    kinds = Counter((m.site, parse_ember(m.topic).kind) for m in heads)  # type: ignore[union-attr]
     assert kinds["shed-003", EmberKind.GATEWAY_TELEMETRY] > 10
     assert kinds["shed-003", EmberKind.ALARM] >= 1
     assert kinds["shed-003", EmberKind.TELEMETRY] == 0
     assert kinds["shed-001", EmberKind.GATEWAY_TELEMETRY] == 0
     assert kinds["shed-001", EmberKind.TELEMETRY] > 10
+
+
+def test_piles_have_a_link_of_their_own() -> None:
+    town = a_town()
+    (pile,) = (device.id for device in town.sites[2].devices if device.model is Model.PILE)
+    assert town.sites[2].gateway
+    (told,) = {m.topic for m in life(fire=False) if m.device == pile}
+    assert told == f"ember/v1/shed-003/{pile}/telemetry"
 
 
 def test_heads_begin_spread_over_the_interval() -> None:
@@ -74,11 +95,11 @@ def test_heads_begin_spread_over_the_interval() -> None:
 def test_the_inventory_hangs_together(tmp_path: Path) -> None:
     town = build_town(sites=25, devices=60, seed=1)
     path = tmp_path / "town.csv"
-    path.write_text(inventory_csv(town, interval_s=10), encoding="utf-8")
+    write_inventory(str(path), town, interval_s=10)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     kinds = Counter(row["kind"] for row in rows)
-    assert (kinds["centre"], kinds["site"], kinds["device"]) == (1, 25, 60 + 25 // 3)
+    assert (kinds["centre"], kinds["site"], kinds["device"]) == (1, 25, 60)
     areas = {row["id"]: row["parent"] for row in rows if row["kind"] == "area"}
     ids = Counter((row["kind"], row["id"]) for row in rows)
     assert max(ids.values()) == 1
@@ -96,36 +117,48 @@ def test_the_inventory_hangs_together(tmp_path: Path) -> None:
 
 
 def test_the_readings_file_needs_no_broker_and_is_the_same_each_time(tmp_path: Path) -> None:
-    common = ("--sites", "3", "--devices", "6", "--seconds", "300", "--start", "2026-05-01T08:00:00+08:00")
+    common = ("--sites", "3", "--devices", "18", "--seconds", "300", "--start", "2026-05-01T08:00:00+08:00")
     for name in ("a.csv", "b.csv"):
         assert run(*common, "--scenario", "battery_fire", "--readings", str(tmp_path / name)) == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.truth.json").read_bytes() == (tmp_path / "b.truth.json").read_bytes()
     rows = list(read_readings(tmp_path / "a.csv"))
-    assert len({row.device for row in rows}) == 7
+    assert len({row.device for row in rows}) > 12
     assert any(row.states.get("smoke_alarm") for row in rows)
     assert [row.at for row in rows] == sorted(row.at for row in rows)
 
 
-def test_the_day_is_warmer_at_noon_than_at_night(tmp_path: Path) -> None:
-    path = tmp_path / "day.csv"
-    start = ("--start", "2026-05-01T00:00:00+08:00", "--seconds", "86400", "--interval", "600")
-    assert run("--sites", "1", "--devices", "1", *start, "--readings", str(path)) == 0
-    values = [row.values for row in read_readings(path)]
-    night, noon = values[24], values[80]  # 4 h, 13 h 20
-    assert noon["temperature"] > night["temperature"] + 8
-    assert noon["humidity"] < night["humidity"] - 10
-    assert all(value["smoke"] < 0.03 for value in values)
+def test_the_truth_lies_beside_the_readings(tmp_path: Path) -> None:
+    arguments = ("--scenario", "battery_fire", "--fire-at", "30", "--fires", "2", "--seconds", "200")
+    start = ("--start", "2026-05-01T08:00:00+08:00")
+    assert run(*arguments, *start, "--readings", str(tmp_path / "day.csv.gz")) == 0
+    truth = msgspec.json.decode((tmp_path / "day.truth.json").read_bytes(), type=Truth)
+    assert [fire.ignition for fire in truth.fires] == ["2026-05-01T00:00:30.000Z", "2026-05-01T00:01:30.000Z"]
+    assert len({fire.site for fire in truth.fires}) == 2
+
+
+def test_a_named_site_burns_and_the_next_by_the_seed(tmp_path: Path) -> None:
+    arguments = ("--scenario", "battery_fire", "--fire-site", "shed-007", "--fires", "2", "--seconds", "200")
+    sites = set()
+    for seed in "12":
+        assert run(*arguments, "--seed", seed, "--readings", str(tmp_path / "a.csv")) == 0
+        burning = msgspec.json.decode((tmp_path / "a.truth.json").read_bytes(), type=Truth).fires
+        assert burning[0].site == "shed-007"
+        sites.add(burning[1].site)
+    assert len(sites) == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--devices", "2", "--sites", "3"), "--devices 2: fewer heads than sheds"),
-        (("--scenario", "battery_fire", "--fires", "9"), "--fires 9: there are only 8 sheds"),
-        (("--scenario", "battery_fire", "--fire-site", "x"), "--fire-site x: no such shed; there are shed-001 to"),
+        (("--devices", "2", "--sites", "3"), "--devices 2: fewer devices than sites"),
+        (("--scenario", "battery_fire", "--fires", "9"), "--fires 9: there are only 8 sites"),
+        (("--scenario", "battery_fire", "--fire-site", "x"), "--fire-site x: no such site; there are shed-001 to"),
         (("--readings", "/nowhere/x.csv"), "say how long with --seconds"),
         (("--readings", "/nowhere/x.csv", "--seconds", "1"), "/nowhere/x.csv: no such file or directory"),
+        (("--scenario", "batery_fire"), "no scenario batery_fire; did you mean battery_fire?"),
         (("--inventory", "/nowhere/x.csv"), "--inventory /nowhere/x.csv: no such file or directory"),
+        (("--buildings", "/nowhere/x.geojson"), "--buildings /nowhere/x.geojson: no such file or directory"),
         (("--broker", "http://x"), "--broker: must be mqtt://host:1883 or mqtts://host:8883"),
         (("--broker", "mqtt://127.0.0.1:1"), "127.0.0.1:1: connection refused; start a broker there"),
     ],

@@ -19,12 +19,15 @@ from ingest.sources import Source
 from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
 from simulators.load.fleet import OPENING, Fleet, write_inventory
+from simulators.scenarios.story import load
 from simulators.tapes.command import EPILOG
 from simulators.tapes.tapes import FIRE_TOPIC, Fires, fill
-from simulators.town.battery_fire import ignite
-from simulators.town.heads import Report
-from simulators.town.layout import build_town, inventory_csv
-from simulators.town.life import battery_fire_reports, battery_fire_rows, reports, row_of
+from simulators.town.inventory import write_inventory as write_town
+from simulators.town.layout import build_town
+from simulators.town.life import reports
+from simulators.town.plan import Away, Clock, Plan
+from simulators.town.report import Report, row_of
+from simulators.town.single import battery_fire_reports, battery_fire_rows
 from simulators.wire.messages import Outgoing, messages, status
 
 START = 1_777_593_600 * SECOND
@@ -42,26 +45,36 @@ def told_by(reported: Report) -> Observation:
     return Observation(
         site=reported.site,
         device=reported.device,
-        observed_at=reported.at // 1000 * 1000,
+        observed_at=reported.stated_at // 1000 * 1000,
         seq=reported.seq,
         values=reported.values,
         states=reported.states,
     )
 
 
-def town_reports() -> tuple[list[Report], dict[str, str]]:
-    town = build_town(sites=4, devices=10, seed=1)
-    fires = [ignite(site="shed-003", start_at=START + 20 * SECOND, heads=2, seed="1")]
-    told = reports(town.sheds, fires=fires, start_at=START, interval_s=10, seed=1)
-    gateways = {shed.id: shed.gateway for shed in town.sheds if shed.gateway}
-    return list(takewhile(lambda report: report.at < START + 90 * SECOND, told)), gateways
+def town_reports() -> list[Report]:
+    """A fire behind a gateway, a site that is cut off for a while, and a clock that is wrong."""
+    town = build_town(sites=4, devices=24, seed=1)
+    fire, _ = load("battery_fire").plan(town=town, start_at=START + 20 * SECOND, seed=1, sites=["shed-003"])
+    troubles = (
+        Away(site="shed-003", start_at=START + 40 * SECOND, end_at=START + 70 * SECOND, keeps=True),
+        Away(site="shed-001", device="shed-001-h01", start_at=START, end_at=START + 35 * SECOND, keeps=True),
+        Clock(site="shed-002", start_at=START, end_at=START + 90 * SECOND, offset_s=-3600.5),
+    )
+    plan = Plan(sources=fire.sources, troubles=troubles)
+    told = reports(town.sites, plan=plan, start_at=START, interval_s=10, seed=1)
+    return list(takewhile(lambda report: report.at < START + 90 * SECOND, told))
 
 
 def test_every_report_of_the_town_is_understood_as_it_was_meant() -> None:
-    meant, gateways = town_reports()
+    meant = town_reports()
     sources = load_sources(None).sources
-    heard = [seen for message in messages(meant, gateways) for seen in understood(message, sources)]
-    assert heard == [told_by(report) for report in meant]
+    heard = [seen for message in messages(meant) for seen in understood(message, sources)]
+    assert [seen for seen in heard if seen.seq] == [told_by(report) for report in meant if report.online is None]
+    assert [seen.states["online"] for seen in heard if not seen.seq] == [
+        report.online for report in meant if report.online is not None
+    ]
+    assert sum(report.late for report in meant) > 12
 
 
 def test_a_status_is_understood_as_online_or_not() -> None:
@@ -98,9 +111,9 @@ def test_the_source_that_replay_s_help_shows_takes_the_fires_in_beside_the_recor
 
 def test_the_inventories_of_town_and_load_are_taken(tmp_path: Path) -> None:
     town = build_town(sites=40, devices=300, seed=3)
-    (tmp_path / "town.csv").write_text(inventory_csv(town, interval_s=10), encoding="utf-8")
+    write_town(str(tmp_path / "town.csv"), town, interval_s=10)
     known = parse_inventory(tmp_path / "town.csv")
-    assert (len(known.sites), len(known.devices)) == (40, 300 + 13)
+    assert (len(known.sites), len(known.devices)) == (40, 300)
     behind = {device.id: device.gateway for device in known.devices if device.gateway}
     assert behind["shed-003-h01"] == "shed-003-gw"
     assert all(device.expected_interval_s == 10 for device in known.devices)
@@ -118,7 +131,7 @@ def test_the_default_rules_tell_of_a_battery_fire_within_ten_seconds_and_only_af
 
 
 def test_a_quiet_day_of_the_town_raises_no_alert() -> None:
-    town = build_town(sites=2, devices=6, seed=2)
-    told = reports(town.sheds, fires=[], start_at=START, interval_s=120, seed=2)
+    town = build_town(sites=2, devices=12, seed=2)
+    told = reports(town.sites, start_at=START, interval_s=120, seed=2)
     rows = [row_of(report) for report in takewhile(lambda report: report.at < START + 86_400 * SECOND, told)]
     assert backtest_rows(rows, load_rulebook(None)).transitions == []
