@@ -168,11 +168,9 @@ def _pages(args: argparse.Namespace, said: Said, tally: Tally, alerts: AlertsChe
     if not args.pages:
         tally.not_checked("pages (no --pages)")
         return
-    fires = alerts.fire_sites() if alerts else {}
-    for (site, _), word in sorted(said.fires.items(), key=lambda item: item[1].at, reverse=True):
-        fires[site] = word.at
-    for site in alerts.burning_sites() if alerts else ():
-        fires.pop(site, None)
+    alarmed, burning = (alerts.fire_sites(), alerts.burning_sites()) if alerts else ({}, set())
+    sites = {site for site, _ in said.names} - burning
+    fires = {site: told for site, told in alarmed.items() if site in sites} | said.fire_sites(sites)
     lines = list(read_lines(args.pages, Noted, option="--pages", made_by="`python -m simulators collect`"))
     check = PagesCheck(lines, fires, tally, began=said.first_at, late=int(args.late * SECOND))
     if any(line.signed is None for line in lines):
@@ -181,7 +179,7 @@ def _pages(args: argparse.Namespace, said: Said, tally: Tally, alerts: AlertsChe
     if args.api:
         with Api(args.api, args.token_file) as api:
             deliveries = list(api.deliveries())
-    check.run(deliveries=deliveries, explained=alerts is not None)
+    check.run(deliveries=deliveries, alarmed={*alarmed, *burning} if alerts else None)
 
 
 def _out(path: str | None, stack: ExitStack) -> IO[bytes] | None:

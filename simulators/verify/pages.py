@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -95,14 +95,14 @@ class PagesCheck:
             if count > 1:
                 self._tell(Kind.TWICE, self._pages[key], "page " + key, "it once", f"it {count} times")
 
-    def run(self, *, deliveries: Iterable[Delivery] | None, explained: bool) -> None:
-        """`deliveries`: what the API says was accepted. `explained`: `fires` has all sites with a fire alert."""
+    def run(self, *, deliveries: Iterable[Delivery] | None, alarmed: Collection[str] | None) -> None:
+        """`deliveries`: all that the API knows. `alarmed`: all sites with an alert of fire class. None: not known."""
         self._told_twice()
         missing = self._not_arrived(deliveries) if deliveries is not None else set()
         for site, sent_at in self._fires.items():
             self._check_site(site, sent_at, missing=site in missing)
-        if explained:
-            self._unexplained()
+        if alarmed is not None:
+            self._unexplained({*alarmed, *self._fires})
 
     def _read(self, line: Noted) -> Page | None:
         try:
@@ -201,7 +201,7 @@ class PagesCheck:
                 )
             )
 
-    def _unexplained(self) -> None:
+    def _unexplained(self, burning: set[str]) -> None:
         for key, page in self._pages.items():
-            if page.is_fire and page.body.reason not in REPEATED and not page.sites & self._fires.keys():
+            if page.is_fire and page.body.reason not in REPEATED and not page.sites & burning:
                 self._tell(Kind.WRONG, page, f"page {key}", "no fire there", f"{page.body.reason}")

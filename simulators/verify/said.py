@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -121,6 +121,11 @@ class Said:
         """When it began by its own times, µs."""
         timed = self.ts[self.ts != NO_TIME]
         return min(self.first_at, int(timed.min())) if len(timed) else self.first_at
+
+    def fire_sites(self, sites: Container[str]) -> dict[str, int]:
+        """Those among the sites whose devices said a fire state, and when the first was sent (µs)."""
+        words = sorted(self.fires.items(), key=lambda item: item[1].at, reverse=True)
+        return {site: word.at for (site, _), word in words if site in sites}
 
     def expected(self) -> Expected:
         """What the books should say of these messages."""
