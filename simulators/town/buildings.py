@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,11 @@ import msgspec
 from tqdm import tqdm
 
 from ingest.errors import OperatorError
-from simulators.town.ground import BLOCK_DEPTH_M, BLOCK_LENGTH_M, Point, block, degrees, metres
-from simulators.town.layout import BLOCK_SITES, Site, Town
+from simulators.town.ground import BLOCK_DEPTH_M, BLOCK_LENGTH_M, COLUMNS, ROWS, Point, block, degrees, metres
+from simulators.town.layout import Town
 
 #: Storeys of a block, the usual heights of Chinese slabs and towers, and the height of one. A.
 LEVELS, LEVEL_M = (6, 11, 18), 2.9
-#: A compound has at least so many blocks. A.
-BLOCKS = 6
 
 Ring = list[tuple[float, float]]
 
@@ -82,11 +79,10 @@ def features(town: Town) -> Iterator[Feature]:
 
 def _blocks(town: Town) -> Iterator[Feature]:
     chance = random.Random(f"blocks/{town.seed}")
-    sites = Counter(_compound(site) for site in town.sites)
     for area in town.areas:
         if area.level != 3:
             continue
-        for number in range(max(BLOCKS, -(-sites[area.id] // BLOCK_SITES))):
+        for number in range(COLUMNS * ROWS):
             levels = chance.choice(LEVELS)
             yield Feature(
                 geometry=_rectangle(block(metres(area.lat, area.lon), number), BLOCK_LENGTH_M, BLOCK_DEPTH_M),
@@ -99,10 +95,6 @@ def _blocks(town: Town) -> Iterator[Feature]:
                     height_m=round(levels * LEVEL_M, 1),
                 ),
             )
-
-
-def _compound(site: Site) -> str:
-    return site.area.rpartition(".")[0]
 
 
 def _rectangle(middle: Point, length: float, width: float) -> Polygon:
