@@ -124,6 +124,15 @@ def test_small_towns_are_sheds_with_three_smoke_and_heat_heads_under_one_ceiling
 
 
 @settings(max_examples=30, deadline=None)
+@given(st.integers(20, 200), st.integers(5, 40), st.integers(0, 99))
+def test_so_have_the_sheds_of_a_mixed_town(sites: int, each: int, seed: int) -> None:
+    town = build_town(devices=sites * each, sites=sites, seed=seed)
+    for site in town.sites:
+        if site.kind == "shed":
+            assert sum(device.model in SMOKE_HEAT for device in site.devices) >= 3
+
+
+@settings(max_examples=30, deadline=None)
 @given(towns())
 def test_sheds_keep_to_the_groups_and_the_space_that_bikes_need(town: Town) -> None:
     for site in town.sites:
