@@ -15,8 +15,7 @@ from simulators.convert import command as convert
 from simulators.load import command as load
 from simulators.physics import command as physics
 from simulators.scenarios import command as scenario
-from simulators.tapes import command as replay
-from simulators.tapes import record
+from simulators.tapes import record, replay
 from simulators.town import command as town
 from simulators.verify import collect
 from simulators.verify import command as verify

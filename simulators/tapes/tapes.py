@@ -122,7 +122,6 @@ class RawTape:
             payload=payload,
             site=str(body.get("site", "")),
             device=device,
-            ts=look_up(body, time_field),
         )
 
 
@@ -191,7 +190,6 @@ class ReadingsTape:
             payload=_encode({"ts": ts, **row.values, **row.states}),
             site=row.site,
             device=device,
-            ts=ts,
         )
 
     def _topic_of(self, row: FileRow, device: str, urgent: bool) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from ingest.readings import iso
 from ingest.topics import EmberKind, ember_topic
+from simulators.tapes.tapefile import Properties
 from simulators.town.report import Report
 
 _encode = msgspec.json.Encoder().encode
@@ -17,16 +18,16 @@ AT_ONCE = 500
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One message to publish. `device`, `seq` and `ts` are those of its (first) report."""
+    """One message to publish at `at` (µs). `device` is that of its (first) report."""
 
     at: int
     topic: str
     payload: bytes
     site: str
     device: str
-    seq: int | None = None
-    ts: str | int | float | None = None
+    qos: int = 1
     retain: bool = False
+    properties: Properties | None = None
 
 
 def messages(reports: Iterable[Report]) -> Iterator[Outgoing]:
@@ -68,15 +69,7 @@ def _array(reports: list[Report]) -> Outgoing:
 
 
 def _outgoing(report: Report, topic: str, payload: bytes) -> Outgoing:
-    return Outgoing(
-        at=report.at,
-        topic=topic,
-        payload=payload,
-        site=report.site,
-        device=report.device,
-        seq=report.seq,
-        ts=iso(report.stated_at),
-    )
+    return Outgoing(at=report.at, topic=topic, payload=payload, site=report.site, device=report.device)
 
 
 def _body(report: Report) -> dict[str, object]:

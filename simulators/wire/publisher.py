@@ -17,10 +17,13 @@ from typing import Any
 import msgspec
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties as MqttProperties
 
 from ingest.errors import OperatorError, Unavailable
 from ingest.mqtt import BrokerAddress, tls_context
 from simulators.options import no_connection
+from simulators.tapes.tapefile import Properties
 
 #: Waiting this long without any acknowledgement, the broker is taken for gone.
 PATIENCE_S = 60.0
@@ -60,14 +63,29 @@ class Publisher:
         self._changed = threading.Condition()
         self._client = self._connect(f"{name}-{uuid.uuid4().hex[:10]}", will)
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
-        """Hand one message over once the window allows; False when stopped instead. Unavailable: broker gone."""
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, properties: Properties | None = None
+    ) -> bool:
+        """Hand one message over once the window allows; False when stopped instead. Unavailable: broker gone.
+
+        By MQTT 3.1.1 no properties go with it.
+        """
         with self._changed:
             if not self._wait(lambda: self._open < self._window, heed_stop=True):
                 return False
             self._open += 1
-        self._client.publish(topic, payload, qos=1, retain=retain)
+        self._client.publish(topic, payload, qos=qos, retain=retain, properties=self._on_the_wire(properties))
         return True
+
+    def _on_the_wire(self, properties: Properties | None) -> MqttProperties | None:
+        if properties is None or self.protocols[0] != MQTTProtocolVersion.MQTTv5:
+            return None
+        found = MqttProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if properties.content_type:
+            found.ContentType = properties.content_type
+        if properties.user:
+            found.UserProperty = list(properties.user.items())
+        return found
 
     def finish(self, *, patience_s: float = PATIENCE_S) -> None:
         """Wait until all is acknowledged; Unavailable when the broker does not, OperatorError when it refused."""

@@ -20,7 +20,7 @@ from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
 from simulators.load.fleet import OPENING, Fleet, write_inventory
 from simulators.scenarios.story import load
-from simulators.tapes.command import EPILOG
+from simulators.tapes.replay import EPILOG
 from simulators.tapes.tapes import FIRE_TOPIC, Fires, fill
 from simulators.town.inventory import write_inventory as write_town
 from simulators.town.layout import build_town
@@ -85,7 +85,7 @@ def test_a_status_is_understood_as_online_or_not() -> None:
 
 
 def test_the_load_is_understood() -> None:
-    template, tail, seq = next(Fleet(devices=3, sites=1).messages(0, 1, 1))
+    template, tail, seq = next(Fleet(devices=3, sites=1).messages(1))
     payload = OPENING % (START // 1000, seq) + tail
     message = Outgoing(at=START, topic=template.topic, payload=payload, site="", device="")
     (seen,) = understood(message, load_sources(None).sources)
