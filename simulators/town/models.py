@@ -83,7 +83,7 @@ MODELS: dict[Model, ModelFacts] = {
         keeps=False,
         measures=("voltage", "current", "device_temperature", "rssi"),
     ),
-    # A: LoRa on a battery, once a day
+    # A: a radio on a battery, once a day
     Model.CALL_POINT: ModelFacts(
         device_class="manual_call_point",
         interval_s=DAY_S,
