@@ -119,7 +119,7 @@ def _check(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.
     for name in args.files:
         try:
             story = load(name)
-            _, truth = _planned(story, seed=1)[1:]
+            _, _, truth = planned(story, seed=1)
             print(f"{name}: right; {len(story.events)} events, {len(truth.fires)} fires, {story.lasts_s:g} s")
         except ConfigError as error:
             problems += error.problems
@@ -133,17 +133,17 @@ def _check(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.
 def _plot(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     if (args.name is None) == (args.readings is None):
         raise OperatorError("plot: give either a scenario or --readings FILE")
-    shows = _quantities(args.show)
+    shows, during = _quantities(args.show), None
     if args.readings:
         rows, truth = _of_file(args)
         title = Path(args.readings).name
     else:
         story = load(args.name)
         rows, truth = played(story, seed=args.seed, seconds=args.seconds, stop=stop)
-        shows, title = shows or story.shows, f"{story.name}, seed {args.seed}"
+        shows, title, during = shows or story.shows, f"{story.name}, seed {args.seed}", bounds(story, args.seconds)
     if not rows:
         raise OperatorError("plot: no readings to draw")
-    _write(args.png, png(picture(rows, truth, title=title, shows=shows)))
+    _write(args.png, png(picture(rows, truth, title=title, shows=shows, span=during)))
     print(f"{args.png}: {len(rows)} readings of {len({(row.site, row.device) for row in rows})} devices")
     return 0
 
@@ -181,10 +181,8 @@ def _write(path: str, picture: bytes) -> None:
 
 def played(story: Story, *, seed: int, seconds: float | None, stop: threading.Event) -> tuple[list[FileRow], Truth]:
     """What the devices of the sites concerned report while a story is told in its own town, and the truth."""
-    town, plan, truth = _planned(story, seed=seed)
-    begin, end = _bounds(story)
-    if seconds is not None:
-        end = min(end, begin + round(seconds * SECOND))
+    town, plan, truth = planned(story, seed=seed)
+    begin, end = bounds(story, seconds)
     told = reports(concerned(town, truth), plan=plan, start_at=begin, interval_s=story.town.interval, seed=seed)
     rows, last = [], begin
     with tqdm(total=(end - begin) // SECOND, unit="s", desc="town's time", disable=None) as bar:
@@ -204,10 +202,10 @@ def concerned(town: Town, truth: Truth) -> list[Site]:
     return found[:SITES] or sorted(town.sites, key=lambda site: (site.roof != "metal", site.number))[:SITES]
 
 
-def _planned(story: Story, *, seed: int) -> tuple[Town, Plan, Truth]:
+def planned(story: Story, *, seed: int) -> tuple[Town, Plan, Truth]:
     setting = story.town
     town = build_town(devices=setting.devices, sites=setting.sites, seed=seed)
-    begin, end = _bounds(story)
+    begin, end = bounds(story)
     start_at = setting.start + round(setting.before * SECOND)
     plan, truth = story.plan(
         town=town, start_at=start_at, seed=seed, begin=begin, end=end, interval_s=setting.interval or 0.0
@@ -215,6 +213,7 @@ def _planned(story: Story, *, seed: int) -> tuple[Town, Plan, Truth]:
     return town, plan, truth
 
 
-def _bounds(story: Story) -> tuple[int, int]:
-    """From the beginning of the ordinary time before the story to its end, µs."""
-    return story.town.start, story.town.start + round((story.town.before + story.lasts_s) * SECOND)
+def bounds(story: Story, seconds: float | None = None) -> tuple[int, int]:
+    """From the beginning of the ordinary time before the story to its end, but at most so many seconds, µs."""
+    lasts = story.town.before + story.lasts_s
+    return story.town.start, story.town.start + round(min(lasts, seconds or lasts) * SECOND)

@@ -111,7 +111,7 @@ class HotRoof(Weather, frozen=True, kw_only=True):
 class Fog(Weather, frozen=True, kw_only=True):
     """Droplets in every smoke chamber that is open to the air, no heat."""
 
-    density: Positive = 0.06  #: what it adds in a chamber, dB/m
+    density: Positive = 0.25  #: dB/m in the open air; a chamber sees a part of it
     humidity: float = 98.0  #: %RH
 
     word = "fog"

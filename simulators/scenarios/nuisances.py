@@ -4,7 +4,8 @@ Each is a cloud that rises to the ceiling at one place and thins out along it. H
 workshops are at a head differs by orders of magnitude and nobody has measured it in sheds; what is known is how often
 heads alarm: photoelectric ones 1.5 m from a stove in 3.0 % of the meals cooked, at 3 m in 6.0 %, at 6 m in 0.9 %
 (CPSC, pilot study of nuisance alarms associated with cooking, 2010). So an ordinary meal stays well below a head's
-own alarm and a burnt one does not: `strength` is that difference, of smoke and CO alone. All other numbers here are A = our assumption.
+own alarm and a burnt one does not: `strength` is that difference, of smoke and CO alone. All other numbers here are
+A = our assumption.
 """
 
 from __future__ import annotations

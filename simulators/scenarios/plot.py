@@ -62,9 +62,22 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-def picture(rows: Iterable[FileRow], truth: Truth | None, *, title: str, shows: Sequence[str] = ()) -> Picture:
-    """What there is to see in these rows; `shows` are quantities, none = temperature, smoke, and co if measured."""
-    kept = sorted(rows, key=lambda row: row.at)
+def picture(
+    rows: Iterable[FileRow],
+    truth: Truth | None,
+    *,
+    title: str,
+    shows: Sequence[str] = (),
+    span: tuple[int, int] | None = None,
+) -> Picture:
+    """What there is to see in these rows; `shows` are quantities, none = temperature, smoke, and co if measured.
+
+    `span` (µs): rows that state a time outside are left out, and counted in the title.
+    """
+    rows = sorted(rows, key=lambda row: row.at)
+    kept = [row for row in rows if span is None or span[0] <= row.at < span[1]]
+    if len(kept) < len(rows):
+        title = f"{title} ({len(rows) - len(kept)} readings state times outside)"
     begin, end = (kept[0].at // SECOND * SECOND, kept[-1].at) if kept else (0, 1)
     ignition = parse_time(truth.ignition) if truth and truth.ignition else begin
     wanted = shows or ("temperature", "smoke", "co")

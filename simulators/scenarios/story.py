@@ -29,7 +29,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     devices: Count = 48
     interval: Seconds | None = None
     start: Moment = Moment(1_778_565_600_000_000)  # 2026-05-12, 14:00 in China
-    before: Seconds = Seconds(300.0)  #: an ordinary time before the event at 0 s
+    before: Seconds = Seconds(900.0)  #: an ordinary time before the event at 0 s
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
