@@ -1,39 +1,49 @@
-"""`python -m simulators load`: readings at a stated rate over a few connections, as cheaply as Python can.
-
-Packets are encoded beforehand but for packet id, time and seq; each connection writes what is due in one piece and
-counts the acknowledgements.
-"""
+"""`python -m simulators load`: as many messages as asked for, as cheaply as Python can."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import selectors
+import json
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from tqdm import tqdm
 
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
-from simulators.load.fleet import OPENING, Fleet, Planned, write_inventory
-from simulators.options import add_broker, add_sent, parse_broker, positive, span, whole
+from simulators.load.account import Account, Report, backs, lines
+from simulators.load.connections import Connections, allow
+from simulators.load.fleet import MOST_DEVICES, MOST_SITES, Fleet, write_inventory
+from simulators.load.forms import Form
+from simulators.load.generator import Event, Generator
+from simulators.load.taping import Taping
+from simulators.load.timetable import Burst, Storm, Timetable
+from simulators.options import add_broker, add_sent, delay, parse_broker, positive, span, whole
 from simulators.tapes.tapefile import TapeWriter
 from simulators.wire.packets import MAX_PACKET_ID
-from simulators.wire.raw import KEEPALIVE_S, Wire
 
-#: Packets go out in slices of time this long.
-TICK = 5_000
-#: The broker is taken for gone when nothing is acknowledged for so long.
-PATIENCE = 10 * SECOND
+#: Readings of one device at most so often, when nothing else says how long a load lasts, s.
+DEFAULT_S = 10.0
+#: mosquitto from 2.0.16 on ends a connection to which it could not write 1,000 acknowledgements (max_queued_messages).
+WINDOW = 1_000
 
 EPILOG = """\
 Each message is one reading of one device on ember/v1/{site}/{device}/telemetry, QoS 1, MQTT 3.1.1, all devices in
 turn: {"ts":<epoch ms>,"seq":<n>,"temperature":…,"humidity":…,"smoke":…,"smoke_alarm":false}
-Prints what was offered (rate x seconds), sent and acknowledged; exit 1 when not all was acknowledged, and a line when
-the rate could not be held.
+A device always speaks over the same connection. Open loop: messages are due at stated times, whatever the broker does
+(--rate, --burst, --storm, together or each alone). Closed loop: as fast as the broker answers (--closed).
+Prints what was offered (planned), sent and acknowledged, the rate in each second, and how late messages went out;
+exit 1 when not all was acknowledged, and a line when the load could not be offered as asked.
 
 examples:
   python -m simulators load --inventory load.csv --devices 620000      the inventory of its devices, nothing is sent
   python -m simulators load --rate 10334 --seconds 600 --devices 620000
+  python -m simulators load --rate 2000 --burst 20000:5 --seconds 60   every 5 s 20,000 messages more
+  python -m simulators load --storm 10 --devices 100000                every device once, all within 10 s
+  python -m simulators load --closed 200 --connections 8               what the broker can take
+  python -m simulators load --rate 5000 --connections 1000 --reconnect 900:5 --sent load.tape
 """
 
 
@@ -41,142 +51,224 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The options of `load`."""
     parser = commands.add_parser(
         "load",
-        help="readings at a stated rate",
+        help="messages at a stated rate, in bursts, storms and mass reconnects",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_broker(parser)
-    parser.add_argument("--rate", type=positive, metavar="N", help="messages a second")
-    parser.add_argument("--seconds", type=span, default=10.0, metavar="N", help="how long (default 10)")
-    parser.add_argument("--devices", type=positive, default=1000, metavar="N", help="devices in all (default 1000)")
-    parser.add_argument("--sites", type=positive, metavar="N", help="sites they stand at (default: 20 devices each)")
-    parser.add_argument("--connections", type=positive, default=4, metavar="N", help="connections (default 4)")
+    _add_pace(parser.add_argument_group("how much and when"))
+    _add_fleet(parser.add_argument_group("who speaks"))
     parser.add_argument("--seed", type=whole, default=1, metavar="S", help="another seed, other values (default 1)")
-    parser.add_argument("--window", type=positive, default=20_000, metavar="N", help="unacknowledged each (20000)")
-    parser.add_argument("--inventory", metavar="FILE.csv", help="write the inventory; sends only with --rate")
+    parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON")
     add_sent(parser)
     parser.set_defaults(run=run)
 
 
+def _add_pace(pace: argparse._ArgumentGroup) -> None:
+    pace.add_argument("--rate", type=positive, metavar="N", help="messages a second")
+    pace.add_argument("--seconds", type=span, default=DEFAULT_S, metavar="N", help="how long (default 10)")
+    pace.add_argument("--closed", type=positive, metavar="N", help="each connection keeps N messages unacknowledged")
+    pace.add_argument("--burst", type=_burst, metavar="N:EVERY", help="N messages more at once, each EVERY seconds")
+    pace.add_argument(
+        "--storm", type=_storm, metavar="S[:AT]", help="every device once more within S seconds, from AT (0) on"
+    )
+    pace.add_argument(
+        "--fire-every", type=span, metavar="S", help="each S seconds another site says smoke_alarm on its alarm topic"
+    )
+    pace.add_argument(
+        "--reconnect",
+        type=_cut,
+        action="append",
+        default=[],
+        metavar="N:AT",
+        help="after AT seconds N connections break at once, come back, and send again what was not acknowledged",
+    )
+
+
+def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
+    fleet.add_argument("--devices", type=positive, default=1000, metavar="N", help="devices in all (default 1000)")
+    fleet.add_argument("--sites", type=positive, metavar="N", help="sites they stand at (default: 20 devices each)")
+    fleet.add_argument(
+        "--gateway", type=positive, metavar="N", help="N devices a site, whose gateway sends their readings together"
+    )
+    fleet.add_argument("--connections", type=positive, default=4, metavar="N", help="connections (default 4)")
+    fleet.add_argument(
+        "--window", type=positive, default=WINDOW, metavar="N", help=f"unacknowledged on each at most ({WINDOW})"
+    )
+    fleet.add_argument("--inventory", metavar="FILE.csv", help="write the inventory; sends only with a pace")
+
+
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Write the inventory, send, and say what became of it."""
-    sites = args.sites or -(-args.devices // 20)
-    fleet = Fleet(devices=args.devices, sites=min(sites, args.devices))
+    fleet = _fleet(args)
+    paced = bool(args.rate or args.closed or args.burst or args.storm)
+    table, events = _plan(args, fleet)
     if args.inventory:
         write_inventory(args.inventory, fleet)
-    if args.rate is None:
-        if args.inventory:
-            return 0
-        raise OperatorError("--rate: say how many messages a second, such as --rate 1000")
-    broker = parse_broker(args.broker)
-    window = min(args.window, MAX_PACKET_ID)
-    with TapeWriter(args.sent) as sent:
-        count = min(args.connections, args.devices)
-        wires = [Wire(broker=broker, number=number, window=window) for number in range(count)]
+    if paced:
+        return _send(args, fleet, table, events, now, stop)
+    if args.inventory:
+        return 0
+    raise OperatorError("--rate: say how many messages a second, such as --rate 1000; or --closed, --burst, --storm")
+
+
+def _fleet(args: argparse.Namespace) -> Fleet:
+    devices = args.devices
+    if args.gateway and args.sites:
+        raise OperatorError("--sites: with --gateway the sites follow from --devices; leave one of them out")
+    if args.gateway and devices % args.gateway:
+        raise OperatorError(f"--gateway {args.gateway}: {devices} devices are no whole number of gateways")
+    if args.gateway and args.gateway > 1_000:
+        raise OperatorError(f"--gateway {args.gateway}: at most 1000 readings go into one message")
+    sites = devices // args.gateway if args.gateway else min(args.sites or -(-devices // 20), devices)
+    if devices > MOST_DEVICES or sites > MOST_SITES:
+        raise OperatorError(f"--devices {devices}: at most {MOST_DEVICES} at {MOST_SITES} sites have numbers in ids")
+    return Fleet(devices=devices, sites=sites, gateways=bool(args.gateway))
+
+
+def _plan(args: argparse.Namespace, fleet: Fleet) -> tuple[Timetable | None, list[Event]]:
+    """What is due when in an open loop, None in a closed one."""
+    if args.closed:
+        for option in ("rate", "burst", "storm", "fire_every", "reconnect"):
+            if getattr(args, option):
+                name = option.replace("_", "-")
+                raise OperatorError(f"--closed: sends as fast as the broker answers; leave --{name} out")
+        if args.closed > MAX_PACKET_ID:
+            raise OperatorError(f"--closed {args.closed}: MQTT has {MAX_PACKET_ID} packet ids for each connection")
+        return None, []
+    length = round(args.seconds * SECOND) if args.rate or args.burst else 0
+    storm = Storm(count=fleet.speakers, start=args.storm[0], span=args.storm[1]) if args.storm else None
+    table = Timetable(length=length, rate=args.rate or 0, burst=args.burst, storm=storm)
+    return table, sorted([*_fires(args, fleet, table.length), *_cuts(args, table.length)], key=lambda event: event.at)
+
+
+def _fires(args: argparse.Namespace, fleet: Fleet, length: int) -> Iterator[Event]:
+    every = round(args.fire_every * SECOND) if args.fire_every else 0
+    times = range(every, length, every) if every else ()
+    if len(times) > fleet.sites:
+        raise OperatorError(
+            f"--fire-every {args.fire_every:g}: {len(times)} fires, and {fleet.sites} sites; ask for more"
+        )
+    for site, at in enumerate(times):
+        yield Event(at=at, fire=site)
+
+
+def _cuts(args: argparse.Namespace, length: int) -> Iterator[Event]:
+    for count, at in args.reconnect:
+        if at >= length:
+            raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: the load ends after {length / SECOND:g} s")
+        if count > args.connections:
+            raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: there are {args.connections} connections")
+        yield Event(at=at, cut=count)
+
+
+def _send(
+    args: argparse.Namespace,
+    fleet: Fleet,
+    table: Timetable | None,
+    events: list[Event],
+    now: Callable[[], int],
+    stop: threading.Event,
+) -> int:
+    form = Form(fleet, args.seed)
+    broker, count = parse_broker(args.broker), min(args.connections, fleet.speakers)
+    window = args.closed or min(args.window, MAX_PACKET_ID)
+    allow(count)
+    account = Account(None if table is None else table.total + sum(event.fire >= 0 for event in events))
+    with (
+        TapeWriter(args.sent) as tape,
+        Connections(
+            broker=broker, count=count, window=window, clean=not args.reconnect, now=now, stop=stop
+        ) as connections,
+    ):
+        taping = Taping(tape, form) if args.sent else None
+        generator = Generator(
+            fleet=fleet,
+            form=form,
+            connections=connections,
+            account=account,
+            taping=taping,
+            now=now,
+            stop=stop,
+        )
+        length = round(args.seconds * SECOND) if table is None else table.length
         try:
-            generator = Generator(
-                args=args, fleet=fleet, wires=wires, sent=sent if args.sent else None, now=now, stop=stop
-            )
-            return generator.run()
+            with _bar(account.planned, args.seconds) as bar:
+                if table is None:
+                    generator.closed_loop(args.closed, length, bar)
+                else:
+                    generator.open_loop(table, events, bar)
+            generator.drain()
         finally:
-            for wire in wires:
-                wire.close()
+            if taping is not None:
+                taping.flush()
+            report = _report(account, connections, fleet, length, stopped=stop.is_set())
+            _tell(report, args)
+    if report.stopped:
+        return 130
+    return 0 if report.acknowledged == report.sent else 1
 
 
-class Generator:
-    """Offers the rate, tick by tick."""
+def _bar(planned: int | None, seconds: float) -> tqdm[Any]:
+    if planned is None:
+        form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s"
+        return tqdm(total=seconds, desc="load", disable=None, leave=False, bar_format=form)
+    return tqdm(total=planned, desc="load", unit=" messages", unit_scale=True, disable=None, leave=False)
 
-    def __init__(
-        self,
-        *,
-        args: argparse.Namespace,
-        fleet: Fleet,
-        wires: list[Wire],
-        sent: TapeWriter | None,
-        now: Callable[[], int],
-        stop: threading.Event,
-    ) -> None:
-        self._args, self._fleet, self._wires, self._sent_file = args, fleet, wires, sent
-        self._now, self._stop = now, stop
-        self._messages = [fleet.messages(number, len(wires), args.seed) for number in range(len(wires))]
-        self._sent = 0
-        self._selector = selectors.DefaultSelector()
-        for wire in wires:
-            self._selector.register(wire, selectors.EVENT_READ)
 
-    def run(self) -> int:
-        """Offer, wait for the acknowledgements, report; 0 when all sent was acknowledged, 130 when stopped."""
-        total = round(self._args.rate * self._args.seconds)
-        began = self._now()
-        self._offer(total, began)
-        offered_s = max((self._now() - began) / SECOND, 1e-6)
-        self._drain()
-        return self._report(total, offered_s)
+def _report(account: Account, connections: Connections, fleet: Fleet, length: int, *, stopped: bool) -> Report:
+    each = fleet.devices // fleet.sites if fleet.gateways else 1
+    seconds = max(account.ended, length if account.planned is None else 0, 1) / SECOND
+    return Report(
+        offered=account.planned,
+        sent=account.sent,
+        readings=(account.sent - account.fires) * each + account.fires,
+        fires=account.fires,
+        acknowledged=sum(wire.acknowledged for wire in connections.wires),
+        sent_again=sum(wire.sent_again for wire in connections.wires),
+        seconds=round(seconds, 3),
+        rate=round(account.sent / seconds, 1),
+        per_second=account.per_second(min(length, account.ended) if stopped else length),
+        late_ms=account.late(),
+        connections=len(connections.wires),
+        connect_s=round(connections.opened_in / SECOND, 3),
+        reconnects=backs(connections.cuts),
+        held=account.held(length),
+        stopped=stopped,
+    )
 
-    def _offer(self, total: int, began: int) -> None:
-        """What is due goes out each tick; after the stated time, what is left is not offered any more."""
-        end, pinged = began + round(self._args.seconds * SECOND), began
-        while self._sent < total and not self._stop.is_set() and (at := self._now()) < end + SECOND:
-            due = min(total, (at - began) * self._args.rate // SECOND + 1) - self._sent
-            if due > 0:
-                self._spread(due, at)
-            if at - pinged > KEEPALIVE_S * SECOND // 3:
-                pinged = at
-                for wire in self._wires:
-                    wire.ping()
-            self._listen(max(0, at + TICK - self._now()))
 
-    def _spread(self, due: int, at: int) -> None:
-        share = -(-due // len(self._wires))
-        for wire, messages in zip(self._wires, self._messages, strict=True):
-            count = min(share, due, wire.room)
-            if count > 0:
-                due -= count
-                wire.write(self._packets(wire, messages, count, at), count)
-                self._sent += count
+def _tell(report: Report, args: argparse.Namespace) -> None:
+    if args.json:
+        print(json.dumps(msgspec.to_builtins(report)))
+        return
+    asked = f"{args.rate}/s" if args.rate else "what was asked for"
+    for line in lines(report, asked):
+        print(line)
 
-    def _packets(self, wire: Wire, messages: Iterator[Planned], count: int, at: int) -> bytes:
-        ts = at // 1000
-        chosen = list(itertools.islice(messages, count))
-        parts: list[bytes] = []
-        for (device, tail, seq), packet_id in zip(chosen, wire.packet_ids(count), strict=True):
-            parts += (device.head, packet_id, OPENING % (ts, seq), tail)
-        if self._sent_file is not None:
-            for device, tail, seq in chosen:
-                payload = OPENING % (ts, seq) + tail
-                self._sent_file.add(at=at, topic=device.topic, payload=payload)
-        return b"".join(parts)
 
-    def _listen(self, wait: int) -> None:
-        """Take in answers for `wait` µs."""
-        until = self._now() + wait
-        while True:
-            for key, _ in self._selector.select(max(0, until - self._now()) / SECOND):
-                wire = key.fileobj
-                assert isinstance(wire, Wire)
-                wire.read()
-            for wire in self._wires:
-                wire.flush()
-            if self._now() >= until:
-                return
+def _pair(text: str, what: str) -> tuple[int, int]:
+    """`N:SECONDS`, as a whole number from 1 and µs."""
+    count, _, seconds = text.partition(":")
+    try:
+        return positive(count), round(delay(seconds) * SECOND)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write {what}") from None
 
-    def _drain(self) -> None:
-        """Wait for what is not acknowledged yet, as long as any acknowledgement comes."""
-        left, deadline = -1, 0
-        while (waiting := sum(wire.waiting for wire in self._wires)) and (waiting != left or self._now() < deadline):
-            if waiting != left:
-                left, deadline = waiting, self._now() + (SECOND if self._stop.is_set() else PATIENCE)
-            self._listen(TICK)
 
-    def _report(self, total: int, offered_s: float) -> int:
-        acknowledged = sum(wire.acknowledged for wire in self._wires)
-        rate = self._sent / offered_s
-        done = f"offered {total}, sent {self._sent}, acknowledged {acknowledged}"
-        print(f"load: {done}, {rate:,.0f}/s over {offered_s:.1f} s")
-        if self._stop.is_set():
-            print("load: stopped before the end")
-            return 130
-        late = offered_s > self._args.seconds * 1.02 + 0.05
-        if self._sent < total or late:
-            print(f"load: could not offer {self._args.rate}/s; the broker or this machine is too slow for it")
-        return 0 if acknowledged == self._sent else 1
+def _burst(text: str) -> Burst:
+    what = "how many and each how many seconds, such as 5000:2"
+    count, every = _pair(text, what)
+    if every < 1_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: write {what}, from 0.001 s on")
+    return Burst(count=count, every=every)
+
+
+def _cut(text: str) -> tuple[int, int]:
+    return _pair(text, "how many connections and after how many seconds, such as 500:10")
+
+
+def _storm(text: str) -> tuple[int, int]:
+    """When it begins and how long it takes, µs."""
+    length, _, start = text.partition(":")
+    return round(delay(start or "0") * SECOND), max(1, round(span(length) * SECOND))

@@ -1,4 +1,4 @@
-"""The devices of a load, and their messages encoded beforehand. Pure but for the inventory file."""
+"""The devices of a load: who they are, whose turn it is, and their inventory. Pure but for the inventory file."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from ingest.errors import OperatorError
 from ingest.topics import EmberKind, ember_topic
 from simulators.town.inventory import HEADER
-from simulators.wire.packets import publish_head
 
 #: The first seq, so that all have as many digits.
 FIRST_SEQ = 100_000_000
 #: Different readings of one device, sent in turn.
 VARIANTS = 8
 OPENING = b'{"ts":%d,"seq":%d'
+#: Numbers in ids are so wide, so that all messages of a kind are equally long.
+MOST_SITES, MOST_DEVICES = 99_999, 9_999_999
+#: So many devices in a row share a connection, so that what is due at once goes out over few of many connections.
+NEIGHBOURS = 16
+
+Numbers = npt.NDArray[np.int64]
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The message of one device, but for packet id, time, seq and reading."""
+    """Who says it and where."""
 
     device: str
     topic: str
-    head: bytes
 
 
 #: What to send: template, reading, seq.
@@ -35,10 +41,19 @@ Planned = tuple[Template, bytes, int]
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """The devices of a load, spread evenly over its sites."""
+    """The devices of a load, spread evenly over its sites.
+
+    `gateways`: each site has one, which speaks for all there.
+    """
 
     devices: int
     sites: int
+    gateways: bool = False
+
+    @property
+    def speakers(self) -> int:
+        """How many publish for themselves: gateways or devices; gateway `n` stands at site `n`."""
+        return self.sites if self.gateways else self.devices
 
     def site(self, number: int) -> str:
         """The site of device `number`, from 0."""
@@ -48,22 +63,59 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         """The id of device `number`."""
         return f"load-d{number + 1:07d}"
 
-    def messages(self, share: int, shares: int, seed: int) -> Iterator[Planned]:
-        """Without end: the messages of every device of one of `shares` shares, each device in its turn.
+    def gateway(self, number: int) -> str:
+        """The id of the gateway of device `number`."""
+        return f"load-g{number % self.sites + 1:05d}"
 
-        A device belongs to one share, so that its messages stay in order on one connection.
-        """
+    def messages(self, seed: int) -> Iterator[Planned]:
+        """Without end: the messages of every device that speaks for itself, each in its turn."""
         endings = tails(seed)
-        size = len(OPENING % (1_700_000_000_000, FIRST_SEQ)) + len(endings[0])
-        templates = [self._template(number, size) for number in range(share, self.devices, shares)]
+        templates = [self._template(number) for number in range(self.devices)]
         for turn in itertools.count():
             for number, template in enumerate(templates):
                 yield template, endings[(turn + number) % VARIANTS], FIRST_SEQ + turn
 
-    def _template(self, number: int, payload_size: int) -> Template:
+    def _template(self, number: int) -> Template:
         device = self.device(number)
         topic = ember_topic(kind=EmberKind.TELEMETRY, site=self.site(number), device=device)
-        return Template(device=device, topic=topic, head=publish_head(topic=topic, payload_size=payload_size))
+        return Template(device=device, topic=topic)
+
+
+class Turns:
+    """Whose turn it is on which connection. All speakers take turns, and each has one connection, so that its messages
+    stay in order.
+    """
+
+    def __init__(self, speakers: int, connections: int) -> None:
+        """At most as many connections as speakers."""
+        self._speakers = speakers
+        self._row = max(1, min(NEIGHBOURS, speakers // connections))
+        self._round = self._row * connections
+        self._first = np.arange(connections) * self._row  # of a round, for each connection
+        self.sizes = self._among(speakers)  #: how many speakers each connection has
+
+    def due(self, total: int) -> Numbers:
+        """How many of the first `total` messages each connection sends."""
+        turns, rest = divmod(total, self._speakers)
+        return turns * self.sizes + self._among(rest)
+
+    def whose(self, connections: Numbers, positions: Numbers) -> tuple[Numbers, Numbers]:
+        """Who sends the messages at these positions of these connections, and in which turn, from 0."""
+        turns, places = np.divmod(positions, self.sizes[connections])
+        rounds, within = np.divmod(places, self._row)
+        return rounds * self._round + self._first[connections] + within, turns
+
+    def numbers(self, speakers: Numbers, turns: Numbers) -> Numbers:
+        """Which messages of all these are, from 0."""
+        return turns * self._speakers + speakers
+
+    def connection(self, speaker: int) -> int:
+        """Over which one this speaker's messages go."""
+        return speaker % self._round // self._row
+
+    def _among(self, first: int) -> Numbers:
+        rounds, rest = divmod(first, self._round)
+        return rounds * self._row + np.clip(rest - self._first, 0, self._row)
 
 
 def write_inventory(path: str, fleet: Fleet) -> None:
@@ -76,8 +128,13 @@ def write_inventory(path: str, fleet: Fleet) -> None:
             writer.writerow(("centre", "load-centre", "load", "load test", "", "", "", "", "", ""))
             for number in range(fleet.sites):
                 writer.writerow(("site", fleet.site(number), "load", "", "", "", "", "", "", ""))
+            if fleet.gateways:
+                for number in range(fleet.sites):
+                    row = (fleet.gateway(number), fleet.site(number), "", "gateway")
+                    writer.writerow(("device", *row, "", "", "", "", ""))
             for number in range(fleet.devices):
-                row = (fleet.device(number), fleet.site(number), "", "smoke_heat_head")
+                parent = fleet.gateway(number) if fleet.gateways else fleet.site(number)
+                row = (fleet.device(number), parent, "", "smoke_heat_head")
                 writer.writerow(("device", *row, "", "", "60", "", ""))
     except OSError as error:
         what = (error.strerror or str(error)).lower()

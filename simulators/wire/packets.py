@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 DISCONNECT = b"\xe0\x00"
 PINGREQ = b"\xc0\x00"
 MAX_PACKET_ID = 65_535
+#: In the first byte of a PUBLISH: it may have been sent before.
+DUP = 0x08
+_CLEAN_SESSION, _USER, _PASSWORD = 0x02, 0x80, 0x40
+_PUBACK, _PINGRESP = (0x40, 2), (0xD0, 0)
 
 
 def _text(value: str) -> bytes:
@@ -22,9 +29,9 @@ def _length(size: int) -> bytes:
             return bytes(out)
 
 
-def connect(*, client_id: str, keepalive_s: int, user: str = "", password: str = "") -> bytes:
-    """CONNECT with a clean session."""
-    flags = 0x02 | (0x80 if user else 0) | (0x40 if user and password else 0)
+def connect(*, client_id: str, keepalive_s: int, user: str = "", password: str = "", clean: bool = True) -> bytes:
+    """CONNECT; `clean`: the broker is to forget what it kept of this client, and to keep nothing."""
+    flags = (_CLEAN_SESSION if clean else 0) | (_USER if user else 0) | (_PASSWORD if user and password else 0)
     body = _text("MQTT") + bytes([4, flags]) + keepalive_s.to_bytes(2, "big") + _text(client_id)
     if user:
         body += _text(user)
@@ -38,24 +45,29 @@ def publish_head(*, topic: str, payload_size: int) -> bytes:
     return b"\x32" + _length(len(name) + 2 + payload_size) + name
 
 
-#: Every packet id as its two bytes; ids start at 1.
-PACKET_IDS = tuple(number.to_bytes(2, "big") for number in range(MAX_PACKET_ID + 1))
+def packet_ids(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The packet ids of the messages of a connection, counted from 0: 1 to 65,535 and again from 1."""
+    return positions % MAX_PACKET_ID + 1
 
 
-def count_pubacks(buffer: bytes) -> tuple[int, bytes]:
-    """How many PUBACKs a stream of answers holds, and what is left of an unfinished packet.
+def read_acknowledgements(buffer: bytes) -> tuple[npt.NDArray[np.int64], bytes]:
+    """The packet ids that a stream of answers acknowledges, and what is left of an unfinished packet.
 
     ValueError for a packet a broker does not send to a client that only publishes.
     """
     whole = len(buffer) // 4 * 4
     plain = buffer[0:whole:4] == b"\x40" * (whole // 4) and buffer[1:whole:4] == b"\x02" * (whole // 4)
-    count, at = (whole // 4, whole) if plain else (0, 0)  # nearly always PUBACKs alone: counted at once
+    at = whole if plain else 0  # nearly always PUBACKs alone: taken at once
+    at_once = np.frombuffer(buffer, ">u2", at // 2)[1::2].astype(np.int64)
+    ids: list[int] = []
     while len(buffer) - at >= 2:
-        kind, size = buffer[at], buffer[at + 1]
-        if (kind, size) not in ((0x40, 2), (0xD0, 0)):
+        kind = buffer[at], buffer[at + 1]
+        if kind not in (_PUBACK, _PINGRESP):
             raise ValueError(f"unexpected packet {buffer[at : at + 4].hex(' ')}")
-        if len(buffer) - at < 2 + size:
+        end = at + 2 + kind[1]
+        if len(buffer) < end:
             break
-        count += kind == 0x40
-        at += 2 + size
-    return count, buffer[at:]
+        if kind == _PUBACK:
+            ids.append(int.from_bytes(buffer[at + 2 : end], "big"))
+        at = end
+    return np.append(at_once, ids).astype(np.int64) if ids else at_once, buffer[at:]

@@ -63,7 +63,7 @@ def say(stream: SqliteStream, devices: Fleet, count: int, *, start: int = 0, ski
     `start` is the log time (µs) of the first, `skip` how many messages of the same fleet went before.
     """
     start = start or wall()
-    planned = itertools.islice(devices.messages(0, 1, 1), skip, skip + count)
+    planned = itertools.islice(devices.messages(1), skip, skip + count)
     step = INTERVAL * SECOND / devices.devices
     last = -1
     for number, batch in enumerate(_batches(planned)):

@@ -1,34 +1,39 @@
-"""Packets built by hand are the ones MQTT knows; the load's inventory names its devices."""
+"""A load's packets are the ones MQTT knows, everyone has his turn, and messages are due when the timetable says."""
 
 from __future__ import annotations
 
 import csv
 import json
+import resource
 import threading
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.packets import read_publish
+from ingest.readings import SECOND
 from simulators.__main__ import main
-from simulators.load.fleet import OPENING, Fleet
+from simulators.load.account import Account
+from simulators.load.fleet import FIRST_SEQ, OPENING, Fleet, Turns
+from simulators.load.forms import FireForm, Form
+from simulators.load.taping import Taping
+from simulators.load.timetable import Burst, Storm, Timetable
 from simulators.options import factor, parse_broker
+from simulators.tapes.tapefile import TapeWriter, read_tape
 from simulators.wire.pace import Pace
-from simulators.wire.packets import PACKET_IDS, connect, count_pubacks, publish_head
+from simulators.wire.packets import connect, packet_ids, publish_head, read_acknowledgements
+from simulators.wire.raw import Rows
+
+TS = 1_700_000_000_000
 
 
-def test_connect_is_as_the_standard_writes_it() -> None:
-    assert connect(client_id="c", keepalive_s=60) == b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"
-    with_user = connect(client_id="c", keepalive_s=60, user="u", password="p")
-    assert with_user == b"\x10\x13\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x01p"
-
-
-@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=90), st.binary(max_size=20_000))
-def test_a_publish_packet_is_read_back(topic: str, payload: bytes) -> None:
-    packet = publish_head(topic=topic, payload_size=len(payload)) + PACKET_IDS[515] + payload
+def read_back(packet: bytes) -> tuple[str, bytes, int]:
+    """Topic, payload and packet id, by the receiver's own reader."""
     start, size, shift = 1, 0, 0
     while True:
         digit = packet[start]
@@ -37,47 +42,210 @@ def test_a_publish_packet_is_read_back(topic: str, payload: bytes) -> None:
             break
     assert size == len(packet) - start
     read = read_publish(packet[0], packet, start, len(packet), v5=False)
-    assert (read.topic, read.payload, read.packet_id) == (topic, payload, b"\x02\x03")
+    return read.topic, read.payload, int.from_bytes(read.packet_id, "big")
 
 
-@given(st.lists(st.booleans(), max_size=300), st.lists(st.integers(1, 700), max_size=5))
-def test_acknowledgements_are_counted_however_they_are_cut(packets: list[bool], cuts: list[int]) -> None:
-    """True stands for an acknowledgement, False for the answer to a ping."""
-    stream = b"".join(b"\x40\x02\x12\x34" if puback else b"\xd0\x00" for puback in packets)
-    counted, left, at = 0, b"", 0
+def rows_of(fleet: Fleet, numbers: list[int], *, turns: list[int] | None = None) -> Rows:
+    speakers = np.array(numbers)
+    rounds = np.array(turns if turns else [0] * len(numbers))
+    return Form(fleet, 1).rows(speakers=speakers, turns=rounds, ids=np.arange(1, len(numbers) + 1), ts=TS)
+
+
+# packets
+
+
+def test_connect_is_as_the_standard_writes_it() -> None:
+    assert connect(client_id="c", keepalive_s=60) == b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"
+    with_user = connect(client_id="c", keepalive_s=60, user="u", password="p")
+    assert with_user == b"\x10\x13\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x01p"
+    assert connect(client_id="c", keepalive_s=60, clean=False) == b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x3c\x00\x01c"
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=90), st.binary(max_size=20_000))
+def test_a_publish_packet_is_read_back(topic: str, payload: bytes) -> None:
+    packet = publish_head(topic=topic, payload_size=len(payload)) + b"\x02\x03" + payload
+    assert read_back(packet) == (topic, payload, 515)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(1, 65_535)), max_size=300), st.lists(st.integers(1, 700), max_size=5))
+def test_acknowledgements_are_read_however_they_are_cut(packets: list[int | None], cuts: list[int]) -> None:
+    """None stands for the answer to a ping."""
+    stream = b"".join(b"\xd0\x00" if number is None else b"\x40\x02" + number.to_bytes(2, "big") for number in packets)
+    seen: list[int] = []
+    left, at = b"", 0
     for end in [*sorted(cuts), len(stream)]:
-        found, left = count_pubacks(left + stream[at : max(at, end)])
-        counted, at = counted + found, max(at, min(end, len(stream)))
-    assert (counted, left) == (sum(packets), b"")
+        found, left = read_acknowledgements(left + stream[at : max(at, end)])
+        seen, at = seen + found.tolist(), max(at, min(end, len(stream)))
+    assert (seen, left) == ([number for number in packets if number is not None], b"")
 
 
 def test_an_unexpected_packet_is_no_acknowledgement() -> None:
     with pytest.raises(ValueError, match="unexpected packet 30 02"):
-        count_pubacks(b"\x40\x02\x00\x01\x30\x02\x00\x01")
+        read_acknowledgements(b"\x40\x02\x00\x01\x30\x02\x00\x01")
 
 
-def test_a_device_belongs_to_one_connection_and_its_seq_counts_up() -> None:
-    fleet = Fleet(devices=10, sites=3)
-    shares = [list(islice(fleet.messages(share, 3, 1), 30)) for share in range(3)]
-    devices = [{template.device for template, _, _ in share} for share in shares]
-    assert sum(len(share) for share in devices) == 10 == len(set.union(*devices))
-    for template, tail, seq in shares[0]:
-        payload = OPENING % (1_700_000_000_000, seq) + tail
-        assert json.loads(payload).keys() >= {"ts", "seq", "temperature", "smoke"}
-        assert template.head == publish_head(topic=template.topic, payload_size=len(payload))
-    own = [seq for template, _, seq in shares[0] if template.device == "load-d0000001"]
-    assert own == list(range(own[0], own[0] + len(own)))
+def test_packet_ids_go_from_1_to_65535_and_round() -> None:
+    assert packet_ids(np.array([0, 65_534, 65_535, 131_070])).tolist() == [1, 65_535, 1, 1]
 
 
-def test_the_inventory_names_every_device_once(tmp_path: Path) -> None:
+@given(st.integers(1, 9_999_999), st.integers(1, 99_999), st.integers(0, 899_999_999), st.integers(1, 10**13 - 1))
+def test_numbers_of_any_size_stand_in_their_columns(device: int, site: int, turn: int, ts: int) -> None:
+    fleet = Fleet(devices=20, sites=7)
+    form = Form(fleet, 1)
+    turns, ids = np.array([turn]), np.array([site % 65_535 + 1])
+    row = form.rows(speakers=np.array([device % 20]), turns=turns, ids=ids, ts=ts)[0].tobytes()
+    topic, payload, packet_id = read_back(row)
+    number = device % 20
+    assert topic == f"ember/v1/{fleet.site(number)}/{fleet.device(number)}/telemetry"
+    assert payload.startswith(b'{"ts":%013d,"seq":%d,"temperature":' % (ts, FIRST_SEQ + turn))
+    assert packet_id == site % 65_535 + 1
+
+
+def test_packets_of_the_largest_numbers_are_read_back() -> None:
+    fleet = Fleet(devices=620_000, sites=31_000)
+    topic, payload, _ = read_back(rows_of(fleet, [619_999])[0].tobytes())
+    assert topic == "ember/v1/load-s31000/load-d0620000/telemetry"
+    assert json.loads(payload)["ts"] == TS
+
+
+def test_packets_say_what_the_benches_put_into_their_logs() -> None:
+    fleet = Fleet(devices=5, sites=2)
+    rows = rows_of(fleet, [0, 1, 2, 3, 4, 0], turns=[0, 0, 0, 0, 0, 1])
+    said = [read_back(row.tobytes())[:2] for row in rows]
+    meant = [(template.topic, OPENING % (TS, seq) + tail) for template, tail, seq in islice(fleet.messages(1), 6)]
+    assert said == meant
+
+
+def test_a_gateway_s_packet_is_an_array_of_its_devices() -> None:
+    fleet = Fleet(devices=12, sites=4, gateways=True)
+    for site, row in enumerate(rows_of(fleet, [0, 1, 2, 3])):
+        topic, payload, packet_id = read_back(row.tobytes())
+        readings = json.loads(payload)
+        assert (topic, packet_id) == (f"ember/v1/{fleet.site(site)}/telemetry", site + 1)
+        assert [reading["device"] for reading in readings] == [fleet.device(site + 4 * place) for place in range(3)]
+        assert all(reading["seq"] == FIRST_SEQ and reading["smoke_alarm"] is False for reading in readings)
+
+
+def test_a_fire_is_on_the_alarm_topic_of_the_first_device_of_its_site() -> None:
+    fleet = Fleet(devices=12, sites=4)
+    topic, payload, row = FireForm(fleet).row(site=2, packet_id=77, ts=TS)
+    assert (topic, payload, 77) == read_back(row[0].tobytes())
+    assert topic == "ember/v1/load-s00003/load-d0000003/alarm"
+    assert json.loads(payload) == {"ts": TS, "smoke_alarm": True}
+
+
+# whose turn it is
+
+
+@given(st.integers(1, 500), st.data())
+def test_everyone_has_one_connection_and_his_turn(speakers: int, data: st.DataObject) -> None:
+    connections = data.draw(st.integers(1, speakers))
+    total = data.draw(st.integers(0, 3 * speakers))
+    turns = Turns(speakers, connections)
+    due = turns.due(total)
+    assert int(due.sum()) == total
+    numbers: list[int] = []
+    for connection, count in enumerate(due.tolist()):
+        who, when = turns.whose(np.full(count, connection), np.arange(count))
+        assert {turns.connection(speaker) for speaker in who.tolist()} <= {connection}
+        assert np.all(np.diff(when) >= 0)
+        numbers += turns.numbers(who, when).tolist()
+    assert sorted(numbers) == list(range(total))
+    assert turns.sizes.min() > 0
+
+
+# when
+
+
+@st.composite
+def timetables(draw: st.DrawFn) -> Timetable:
+    length = draw(st.integers(0, 5 * SECOND))
+    burst = st.builds(Burst, count=st.integers(1, 50), every=st.integers(1_000, 2 * SECOND))
+    spans = {"start": st.integers(0, 5 * SECOND), "span": st.integers(1, 3 * SECOND)}
+    storm = st.builds(Storm, count=st.integers(1, 100), **spans)
+    return Timetable(
+        length=length,
+        rate=draw(st.sampled_from([0, 1, 7, 1000])),
+        burst=draw(st.one_of(st.none(), burst)),
+        storm=draw(st.one_of(st.none(), storm)),
+    )
+
+
+@given(timetables(), st.data())
+def test_a_message_is_due_from_its_time_on_and_not_before(table: Timetable, data: st.DataObject) -> None:
+    assert table.due(-1) == 0
+    assert table.due(table.length) == table.total
+    if table.total:
+        number = data.draw(st.integers(0, table.total - 1))
+        when = int(table.when(np.array([number]))[0])
+        assert 0 <= when <= table.length
+        assert table.due(when - 1) <= number < table.due(when)
+
+
+def test_rate_bursts_and_storm_add_up() -> None:
+    storm = Storm(count=100, start=SECOND, span=2 * SECOND)
+    table = Timetable(length=10 * SECOND, rate=1000, burst=Burst(count=50, every=4 * SECOND), storm=storm)
+    assert table.total == 10_000 + 3 * 50 + 100
+    assert table.due(0) == 50 + 1
+    assert table.due(SECOND - 1) == 1_050
+    assert table.due(4 * SECOND - 1) == 4_000 + 50 + 100
+    assert table.due(4 * SECOND) == 4_000 + 100 + 100 + 1
+    alone = Timetable(length=0, storm=storm)
+    assert (alone.total, alone.length) == (100, 3 * SECOND)
+
+
+def test_an_account_says_what_was_late_and_what_each_second_had() -> None:
+    account = Account(110)
+    account.note(100, 100, np.zeros(100, np.int64))
+    assert account.held(2 * SECOND) is False  # not all yet
+    account.note(SECOND + 100, 10, np.full(10, 4_000))
+    late, each = account.late(), account.per_second(2 * SECOND)
+    assert late is not None
+    assert each is not None
+    assert (late.p99, late.max, each.min, each.median, each.max) == (4.0, 4.0, 10, 55.0, 100)
+    assert account.held(2 * SECOND)
+    assert not account.held(SECOND // 2)  # ended too late
+    slow = Account(10)
+    slow.note(100, 10, np.full(10, 2 * SECOND))
+    assert not slow.held(SECOND)
+
+
+# what is written down
+
+
+def test_a_tape_holds_what_the_packets_say(tmp_path: Path) -> None:
+    fleet = Fleet(devices=6, sites=2)
+    rows = rows_of(fleet, [0, 1, 2, 3, 4, 5])
+    with TapeWriter(tmp_path / "load.tape") as tape:
+        taping = Taping(tape, Form(fleet, 1))
+        taping.note(rows[:2], 1_000)
+        taping.note(rows[2:5], 2_000)
+        taping.note_one("ember/v1/a/b/alarm", b"fire", 2_500)
+        taping.note(rows[5:], 3_000)
+        taping.flush()
+    seen = [(message.at, message.topic, message.payload) for message in read_tape(tmp_path / "load.tape")]
+    meant = [read_back(row.tobytes())[:2] for row in rows]
+    times = [1_000, 1_000, 2_000, 2_000, 2_000, 2_500, 3_000]
+    meant.insert(5, ("ember/v1/a/b/alarm", b"fire"))
+    assert seen == [(at, *message) for at, message in zip(times, meant, strict=True)]
+
+
+@pytest.mark.parametrize("gateways", [False, True])
+def test_the_inventory_names_every_device_once(gateways: bool, tmp_path: Path) -> None:
     path = tmp_path / "load.csv"
-    assert main(["load", "--devices", "50", "--sites", "7", "--inventory", str(path)]) == 0
+    places = ["--gateway", "5"] if gateways else ["--sites", "7"]
+    assert main(["load", "--devices", "50", *places, "--inventory", str(path)]) == 0
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    ids = Counter(row["id"] for row in rows)
     sites = {row["id"] for row in rows if row["kind"] == "site"}
-    devices = [row for row in rows if row["kind"] == "device"]
-    assert (len(sites), len(devices), len({row["id"] for row in devices})) == (7, 50, 50)
-    assert {row["parent"] for row in devices} == sites
+    heads = [row for row in rows if row["class"] == "smoke_heat_head"]
+    speak = {row["id"] for row in rows if row["class"] == "gateway"} if gateways else sites
+    assert (len(sites), len(heads), max(ids.values())) == (10 if gateways else 7, 50, 1)
+    assert {row["parent"] for row in heads} == speak
+
+
+# what is wrong
 
 
 @pytest.mark.parametrize(
@@ -86,6 +254,14 @@ def test_the_inventory_names_every_device_once(tmp_path: Path) -> None:
         ((), "--rate: say how many messages a second"),
         (("--rate", "1", "--broker", "mqtt://127.0.0.1:1"), "127.0.0.1:1: connection refused; start a broker"),
         (("--rate", "1", "--sent", "/nowhere/x"), "--sent /nowhere/x: no such file or directory"),
+        (("--rate", "1", "--closed", "1"), "--closed: sends as fast as the broker answers; leave --rate out"),
+        (("--closed", "70000"), "--closed 70000: MQTT has 65535 packet ids"),
+        (("--rate", "1", "--gateway", "3"), "--gateway 3: 1000 devices are no whole number of gateways"),
+        (("--rate", "1", "--gateway", "10", "--sites", "3"), "--sites: with --gateway the sites follow"),
+        (("--rate", "1", "--devices", "10000000"), "--devices 10000000: at most 9999999 at 99999 sites"),
+        (("--rate", "1", "--reconnect", "5:1"), "--reconnect 5:1: there are 4 connections"),
+        (("--rate", "1", "--reconnect", "1:10"), "--reconnect 1:10: the load ends after 10 s"),
+        (("--rate", "1", "--sites", "2", "--fire-every", "1"), "--fire-every 1: 9 fires, and 2 sites"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +269,24 @@ def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], said: str, capsys
     complaint = capsys.readouterr().err
     assert said in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrong", ["--burst=5", "--burst=5:0", "--burst=0:1", "--storm=0", "--reconnect=x:1"])
+def test_what_cannot_be_read_is_wrong_usage(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["load", "--rate", "1", wrong])
+    assert ended.value.code == 2
+    assert f"argument {wrong.split('=')[0]}: " in capsys.readouterr().err
+
+
+def test_more_connections_than_files_may_be_open_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 2048))
+    assert main(["load", "--rate", "1", "--devices", "3000", "--connections", "2000"]) == 1
+    assert (
+        "--connections 2000: a process may open 2048 files here (ulimit -Hn); ask for 1984" in capsys.readouterr().err
+    )
 
 
 def test_broker_addresses_have_users_and_default_ports() -> None:
