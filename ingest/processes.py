@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -36,19 +35,30 @@ log = structlog.get_logger()
 def stop_on_signals() -> threading.Event:
     """An Event that SIGINT and SIGTERM set. Call it in the main thread.
 
-    A handler runs in the middle of whatever the main thread does, which may be holding the Event's own lock: setting it
-    there would wait for itself for ever. A queue may be filled at any moment, so a thread of its own sets the Event.
+    Python runs a handler when the main thread next executes Python: never, while it waits for a thread and the signal
+    came just before it began to. So the interpreter's own handler writes the signal to a pipe at once, and a thread
+    that reads it sets the Event.
     """
-    stop, told = threading.Event(), queue.SimpleQueue[int]()
+    stop = threading.Event()
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
 
     def set_when_told() -> None:
-        told.get()
-        stop.set()
+        if os.read(heard, 1):  # nothing: whoever asked last is told instead
+            stop.set()
+        os.close(heard)
 
     threading.Thread(target=set_when_told, name="signals", daemon=True).start()
+    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    if before >= 0:
+        os.close(before)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: told.put(number))
+        signal.signal(number, _go_on)
     return stop
+
+
+def _go_on(_number: int, _frame: object) -> None:
+    """All that is to be done is done by the thread that hears of the signal."""
 
 
 class _Role:

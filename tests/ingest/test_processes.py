@@ -236,6 +236,29 @@ def test_a_signal_is_heard_while_its_event_is_being_waited_for() -> None:
     assert done.stdout == "True\n"
 
 
+def test_a_signal_is_heard_while_the_main_thread_waits_for_another() -> None:
+    words = """
+    import os, pathlib, signal, sys, threading
+    from ingest.processes import stop_on_signals
+    stop = stop_on_signals()
+    main, state = threading.get_ident(), pathlib.Path(f"/proc/self/task/{os.getpid()}/stat")
+    def waits():
+        return "wait" in sys._current_frames()[main].f_code.co_name and state.read_text().split()[2] == "S"
+    def other():
+        while not (waits() and stop.wait(0.01) is False and waits()):
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # so that it does not wake the main thread
+        print(stop.wait(30))
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(words)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_signals_become_an_event() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
