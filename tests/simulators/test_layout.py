@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from simulators.physics.exposure import Place
 from simulators.town.ground import along_curve, degrees, metres
 from simulators.town.layout import Site, Town, build_town, distance_m, usual_sites
 from simulators.town.models import MODELS, SMOKE, SMOKE_HEAT, Model
+from simulators.town.names import COMMUNITY, COMPOUND, STREET, invented
 
 
 @st.composite
@@ -76,6 +78,21 @@ def test_names_are_unique_inside_their_parent(town: Town) -> None:
     named.update((site.area.rpartition(".")[0], site.name) for site in town.sites)
     assert set(named.values()) == {1}
     assert all(name for _, name in named)
+
+
+@pytest.mark.parametrize("endings", [STREET, COMMUNITY, COMPOUND])
+def test_invented_names_never_repeat_even_when_signs_run_out(endings: tuple[str, ...]) -> None:
+    names = invented(random.Random(1), 6000, endings)
+    assert len(set(names)) == 6000
+    assert names[:5] != invented(random.Random(2), 5, endings)
+
+
+@settings(max_examples=30, deadline=None)
+@given(towns())
+def test_the_sites_of_an_area_follow_each_other(town: Town) -> None:
+    for area in town.areas:
+        numbers = [site.number for site in town.sites_below(area.id)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 @settings(max_examples=30, deadline=None)
