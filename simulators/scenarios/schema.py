@@ -41,7 +41,7 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: 
 def read_struct(file: ConfigFile, cls: type[S], row: object, *path: str | int, but: tuple[str, ...] = ()) -> S | None:
     """`row`, which stands at `path`, as a struct; None when a problem with it was noted. Keys of `but` are others'."""
     if not isinstance(row, dict):
-        file.problem(f"{row!r} is no mapping; write {', '.join(f'{name}: …' for name in needed(cls)) or '{}'}", *path)
+        file.problem(f"{path[-1]}: {row!r} is no mapping; write keys such as {cls.__struct_fields__[0]}:", *path)
         return None
     every = get_type_hints(cls, include_extras=True)
     hints = {name: every[name] for name in cls.__struct_fields__}

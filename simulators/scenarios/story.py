@@ -159,7 +159,8 @@ class _Events:
             return None
         event = read_struct(self._file, EVENTS[kind], row, *path, but=("what",))
         if event is None:
-            self._called += [str(row["called"])] * ("called" in row)  # so that nobody after it is blamed
+            if "called" in row:
+                self._called.append(str(row["called"]))  # so that nobody after it is blamed
             return None
         self._check(event, *path)
         return kind, event
