@@ -18,6 +18,11 @@ from ingest.inventory import Inventory
 from ingest.inventory_file import parse_inventory
 from ingest.settings import KEYS, Settings, load_settings
 from ingest.sources_file import load_sources
+from simulators.scenarios.events import EVENTS
+from simulators.scenarios.happening import Where
+from simulators.scenarios.story import KEYS as STORY_KEYS
+from simulators.scenarios.story import Setting, load
+from simulators.town.layout import build_town
 from tests.support.trust import caller, trusting_mosquitto
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -62,6 +67,22 @@ def test_the_inventory_example_loads_and_its_gateway_speaks_for_a_head() -> None
     head = inventory.find("shed-12", "head-2")
     assert head is not None and head.gateway == "gw-12"
     assert inventory.path("daishan-1-grid-3") == ["daishan-1-grid-3", "daishan-1", "yuhua.daishan", "yuhua", "nanjing"]
+
+
+def test_the_scenario_example_loads_and_is_told_in_its_own_town() -> None:
+    story = load(str(CONFIG / "scenario.yaml"))
+    town = build_town(devices=story.town.devices, sites=story.town.sites, seed=1)
+    plan, truth = story.plan(town=town, start_at=story.town.start, seed=1)
+    assert len(truth.fires) == 3 and plan.troubles and plan.spells
+
+
+def test_the_scenario_example_uses_every_key_of_every_event() -> None:
+    written = yaml.safe_load((CONFIG / "scenario.yaml").read_text(encoding="utf-8"))
+    assert set(written) == set(STORY_KEYS) and set(written["town"]) == set(Setting.__struct_fields__)
+    common = {"at", "where", "called"}
+    used = {(row["what"], key) for row in written["events"] for key in row if key not in common | {"what"}}
+    assert used == {(kind, key) for kind, cls in EVENTS.items() for key in cls.__struct_fields__ if key not in common}
+    assert {key for row in written["events"] for key in row.get("where", {})} == set(Where.__struct_fields__)
 
 
 def test_the_packaged_rulebook_reaches_the_wheel() -> None:
