@@ -98,6 +98,8 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
 def _compare(args: argparse.Namespace, tally: Tally, stop: threading.Event) -> None:
     _usage(args)
     said = _said(args.sent, stop)
+    for line in said.cuts:
+        tally.not_checked(f"what was sent later than {moment(said.last_at)}: {line}")
     for path in args.sent:
         for start, end in read_unheard(path):
             tally.not_checked(f"what was sent from {moment(start)} to {moment(end)}: {path} did not hear it")
@@ -108,6 +110,8 @@ def _compare(args: argparse.Namespace, tally: Tally, stop: threading.Event) -> N
 
 
 def _usage(args: argparse.Namespace) -> None:
+    if not (args.ledger or args.api or args.alerts or args.pages or args.ledger_before or args.truth):
+        raise OperatorError("nothing to compare with; give --ledger, --api, --alerts or --pages, or several")
     for option, value, needed, other in (
         ("--api", args.api, "--token-file", args.token_file),
         ("--ledger-before", args.ledger_before, "--ledger", args.ledger),

@@ -45,9 +45,12 @@ class FireWord(NamedTuple):
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of the messages, as far as they tell. `most_duplicates`: repeats that may be news or not, too."""
+    """What becomes of the messages, as far as they tell. `most_duplicates`: repeats that may be news or not, too.
+    `cut`: more may have been sent than the tapes have.
+    """
 
     sent: int
+    cut: bool
     qos_0: int
     other: int  #: in formats that are not read here
     quarantined: int
@@ -64,6 +67,7 @@ class Said:
     def __init__(self) -> None:
         self.devices: dict[Key, int] = {}
         self.fires: dict[Key, FireWord] = {}
+        self.cuts: list[str] = []  #: a line for each tape that has no end
         self.sent = self.qos_0 = self.other = self.undecodable = self.no_reading = 0
         self.first_at, self.last_at = 2**63 - 1, NO_TIME
         self._device, self._ts, self._at, self._message = array("q"), array("q"), array("q"), array("q")
@@ -131,6 +135,7 @@ class Said:
         """What the books should say of these messages."""
         return Expected(
             sent=self.sent,
+            cut=bool(self.cuts),
             qos_0=self.qos_0,
             other=self.other,
             quarantined=self.undecodable,
@@ -144,7 +149,7 @@ def read_said(paths: Iterable[str | Path], progress: Callable[[int], object]) ->
     """Read tapes; OperatorError for what is none. `progress` gets the number of messages read since it last did."""
     said, index = Said(), 0
     for path in paths:
-        for batch in read_batches(path):
+        for batch in read_batches(path, tell=said.cuts.append):
             columns = [batch.column(name).to_pylist() for name in ("at", "topic", "payload", "qos")]
             for at, topic, payload, qos in zip(*columns, strict=True):
                 said.add(index, at, topic, payload, qos)
