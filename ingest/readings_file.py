@@ -213,14 +213,10 @@ def _write_csv(file: IO[str], rows: Iterable[FileRow], columns: Sequence[str]) -
     count = 0
     for row in rows:
         count += 1
-        writer.writerow((_written_time(row.at), row.site, row.device, *(_text(row, name) for name in columns)))
+        cells: dict[str, object] = {name: "true" if on else "false" for name, on in row.states.items()}
+        cells.update(row.values)  # written as repr does
+        writer.writerow((_written_time(row.at), row.site, row.device, *map(cells.get, columns)))
     return count
-
-
-def _text(row: FileRow, name: str) -> str:
-    if name in row.values:
-        return repr(row.values[name])
-    return str(row.states[name]).lower() if name in row.states else ""
 
 
 def _write_jsonl(file: IO[str], rows: Iterable[FileRow]) -> int:

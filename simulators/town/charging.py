@@ -5,6 +5,8 @@ D = ../shared/domain.md with section and confidence tag, A = our assumption.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ingest.readings import DAY, HOUR
 from simulators.town.noise import bits, key_of
 from simulators.town.weather import ZONE
@@ -20,14 +22,21 @@ SESSIONS = ((0.6, 20.0, 3.0, (3.0, 7.5)), (0.3, 12.5, 3.5, (1.5, 4.0)))
 _BITS = 0xFFFF
 
 
-def watts(key: int, bay: int, at: int) -> float:
-    """What the socket of this bay gives, W; `key` is the site's."""
-    today = (at + ZONE) // DAY
-    return sum(
-        _session(key, bay, day, number, at)
-        for day in (today - 1, today)  # an evening's charge goes on after midnight
-        for number in range(len(SESSIONS))
-    )
+def load(key: int, bays: Iterable[int], at: int) -> float:
+    """What the sockets of these bays give together, W; `key` is the site's."""
+    running = _running(at)
+    return sum(_session(key, bay, day, number, at) for day, number in running for bay in bays) if running else 0.0
+
+
+def _running(at: int) -> list[tuple[int, int]]:
+    """Day and number of the sessions that may go on now: an evening's charge goes on after midnight."""
+    today, rest = divmod(at + ZONE, DAY)
+    found = []
+    for number, (_, hour, spread, (_, longest)) in enumerate(SESSIONS):
+        for day, since in ((today, rest / HOUR), (today - 1, rest / HOUR + 24)):
+            if hour - spread <= since < hour + spread + longest:
+                found.append((day, number))
+    return found
 
 
 def _session(key: int, bay: int, day: int, number: int, at: int) -> float:

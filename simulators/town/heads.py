@@ -20,7 +20,7 @@ from simulators.physics.detectors import (
     heat_lag_s,
 )
 from simulators.physics.exposure import Exposure, Source
-from simulators.town.charging import watts
+from simulators.town.charging import load
 from simulators.town.device import Life, Tell
 from simulators.town.layout import Device
 from simulators.town.models import MODELS, Model
@@ -60,6 +60,9 @@ PROBE_C_PER_W = 0.015
 #: Batteries are changed in good time: an ordinary one stands between. A.
 BATTERY = (100.0, 30.0)
 _CALM: tuple[Source, ...] = ()
+#: Smoke and heat alarm; and what sources add, as the slow sensors see it: K, dB/m, %RH.
+NO_ALARM = (False, False)
+NO_TRACE = (0.0, 0.0, 0.0)
 
 
 class Make(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,24 +96,21 @@ MAKES = {model: _make(model) for model, facts in MODELS.items() if "temperature"
 class Here:
     """What the heads of one site share: its air, what goes on in it, its sockets."""
 
-    __slots__ = ("_watch", "air", "key", "sources")
+    __slots__ = ("_watch", "air", "calm", "key", "sources")
 
     def __init__(self, *, air: SiteAir, key: int, sources: Sequence[Source], watch: Sequence[tuple[int, int]]) -> None:
         self.air = air
         self.key = key
         self.sources = tuple(sources)
         self._watch = tuple(watch)
+        self.calm = not sources and not watch  # nothing ever goes on here
 
     def active(self, at: int) -> tuple[Source, ...]:
         """The sources that add something now."""
-        if not self.sources:
-            return _CALM
         return tuple(source for source in self.sources if source.start_at <= at < source.end_at)
 
     def look_again(self, at: int) -> int:
         """When a head that is at rest must look: at the next source, and each minute of odd weather."""
-        if not self.sources and not self._watch:
-            return FAR
         times = [source.start_at for source in self.sources if source.start_at > at]
         times += [start for start, _ in self._watch if start > at]
         times += [at + MINUTE for start, end in self._watch if start <= at < end]
@@ -148,31 +148,38 @@ class Head(Life):
     def restart(self) -> None:
         """Begin again; what the sensors have taken up of smoke and heat is gone by then."""
         super().restart()
-        self._alarm = (False, False)  # smoke, heat
+        self._alarm = NO_ALARM
         self._looks = 0
-        self._extra = (0.0, 0.0, 0.0)  # what sources add, as the slow sensors see it: K, dB/m, %RH
+        self._extra = NO_TRACE
         self._sampled_at = self._told_at = 0
         self._told = (0.0, 0.0)
 
     @property
     def restless(self) -> bool:
         """It must be stepped each second: an alarm stands or may come, or traces are not gone."""
+        if self._looks or self._alarm is not NO_ALARM:
+            return True
         heat, smoke, damp = self._extra
-        traces = heat > TRACE_C or smoke > TRACE_DB_M or abs(damp) > TRACE_RH
-        return traces or self._looks > 0 or self._alarm != (False, False)
+        return self._extra is not NO_TRACE and (heat > TRACE_C or smoke > TRACE_DB_M or abs(damp) > TRACE_RH)
 
     def live(self, at: int, due: bool) -> int:
-        active = self._here.active(at)
+        here = self._here
+        active = _CALM if here.calm else here.active(at)
         if active or self.restless:
             self._breathe(at, active)
         temperature, smoke, damp = self._sense(at)
         self._judge(temperature, smoke, looks=due or self._looks_now(at, active))
-        states = self.shown(self._states(at), at)
+        battery = self._battery(at) if self._make.battery else 100.0
+        states = self._states(battery)
+        if self.trouble is not None:
+            states = self.trouble.states(states, at)
         if due or self._worth_telling(at, temperature, smoke, states):
             self._told_at, self._told = at, (temperature, smoke)
-            self.say(at, self._values(at, temperature, smoke, damp), states)
-        again = at + SAMPLE if active or self.restless else self._here.look_again(at)
-        return min(self.due, again)
+            self.say(at, self._values(temperature, smoke, damp, battery), states)
+        if active or self.restless:
+            return min(self.due, at + SAMPLE)
+        self._extra = NO_TRACE
+        return self.due if here.calm else min(self.due, here.look_again(at))
 
     def _breathe(self, at: int, active: Sequence[Source]) -> None:
         """Follow what the sources add here."""
@@ -192,51 +199,50 @@ class Head(Life):
 
     def _sense(self, at: int) -> tuple[float, float, float]:
         """Temperature, smoke and humidity as the sensors give them."""
-        air = self._here.air.at(at)
+        make, air = self._make, self._here.air.at(at)
         heat, haze, damp = self._extra
         drawn = bits(self.key, at // 1000)
         true = air.temperature + air.roof * self._roof + heat
-        if self._make.probe:
-            true += PROBE_C_PER_W * watts(self._here.key, self.device.place.bay, at)
+        if make.probe:
+            true += PROBE_C_PER_W * load(self._here.key, (self.device.place.bay,), at)
         temperature = true + self._offset + NOISE_C * GAUSS[drawn & 4095]
         smoke = self._floor + self._fog * air.fog + haze + NOISE_DB_M * GAUSS[drawn >> 12 & 4095]
-        moist = damp + NOISE_RH * GAUSS[drawn >> 24 & 4095] if self._make.humidity else 0.0
-        if self._make.humidity:
-            moist += humidity(air.vapour, true)
+        moist = 0.0
+        if make.humidity:
+            moist = humidity(air.vapour, true) + damp + NOISE_RH * GAUSS[drawn >> 24 & 4095]
         if self.trouble is not None:
             temperature = self.trouble.sensed("temperature", temperature, at)
             smoke = self.trouble.sensed("smoke", smoke, at)
             moist = self.trouble.sensed("humidity", moist, at)
-        return (
-            round(min(temperature, SCALE_END_C), 1),
-            round(max(smoke, 0.0), 3),
-            round(min(max(moist, 1.0), 99.0), 1),
-        )
+        if temperature > SCALE_END_C:
+            temperature = SCALE_END_C
+        return round(temperature, 1), round(smoke, 3) if smoke > 0 else 0.0, round(min(max(moist, 1.0), 99.0), 1)
 
     def _judge(self, temperature: float, smoke: float, *, looks: bool) -> None:
         """The head's own alarms, each with a lower level to end it; smoke after some looks in a row."""
         alarm, heat = self._alarm
-        if self._make.smoke and looks:
+        make = self._make
+        if make.smoke and looks:
             above = smoke >= (SMOKE_CLEAR_DB_M if alarm else SMOKE_ALARM_DB_M)
             self._looks = self._looks + 1 if above else 0
             alarm = above if alarm else self._looks >= LOOKS
-        if self._make.heat_alarm:
+        if make.heat_alarm:
             heat = temperature >= (HEAT_CLEAR_C if heat else HEAT_ALARM_C)
-        self._alarm = (alarm, heat)
+        self._alarm = (alarm, heat) if alarm or heat else NO_ALARM
 
     def _looks_now(self, at: int, active: Sequence[Source]) -> bool:
         """A battery head sleeps between its looks, until it has seen something."""
         asleep = self._make.battery and active and not self._looks
         return not asleep or (at // SECOND + self.key) % BATTERY_LOOK_S == 0
 
-    def _states(self, at: int) -> dict[str, bool]:
+    def _states(self, battery: float) -> dict[str, bool]:
         smoke, heat = self._alarm
         make = self._make
         states = {"smoke_alarm": smoke} if make.smoke else {}
         if make.heat_alarm:
             states["heat_alarm"] = heat
         if make.battery:
-            states["low_battery"] = self._battery(at) < LOW_BATTERY
+            states["low_battery"] = battery < LOW_BATTERY
         return states
 
     def _worth_telling(self, at: int, temperature: float, smoke: float, states: dict[str, bool]) -> bool:
@@ -244,21 +250,22 @@ class Head(Life):
         if states != self.states:
             return self.states is not None or any(states.values())
         quiet = at - self._told_at
-        if self._alarm != (False, False) and quiet >= between(self.key, 5, *self._make.repeat_s) * SECOND:
+        if self._alarm is not NO_ALARM and quiet >= between(self.key, 5, *self._make.repeat_s) * SECOND:
             return True
         if self._make.battery or not self._told_at or quiet < MIN_GAP:
             return False
         moved = abs(temperature - self._told[0]) >= TOLD_CHANGE_C
         return moved or (self._make.smoke and abs(smoke - self._told[1]) >= TOLD_CHANGE_DB_M)
 
-    def _values(self, at: int, temperature: float, smoke: float, damp: float) -> dict[str, float]:
+    def _values(self, temperature: float, smoke: float, damp: float, battery: float) -> dict[str, float]:
+        make = self._make
         values = {"temperature": temperature}
-        if self._make.humidity:
+        if make.humidity:
             values["humidity"] = damp
-        if self._make.smoke:
+        if make.smoke:
             values["smoke"] = smoke
-        if self._make.battery:
-            values["battery"] = float(round(self._battery(at)))
+        if make.battery:
+            values["battery"] = float(round(battery))
         return values
 
     def _battery(self, at: int) -> float:

@@ -5,7 +5,7 @@ D = ../shared/domain.md with section and confidence tag, A = our assumption.
 
 from __future__ import annotations
 
-from simulators.town.charging import watts
+from simulators.town.charging import load
 from simulators.town.device import Life, Tell
 from simulators.town.heads import Here
 from simulators.town.layout import Device
@@ -44,12 +44,11 @@ class Pile(Life):
         return self.due
 
     def _values(self, at: int, joined: float | None) -> dict[str, float]:
-        own = sum(watts(self._here.key, bay, at) for bay in self._bays)
-        load = 0.0 if joined == 0 else own + (joined or 0.0)
+        watts = 0.0 if joined == 0 else load(self._here.key, self._bays, at) + (joined or 0.0)
         drawn = bits(self.key, at // 1000)
-        volts = MAINS_V - SAG_V_PER_KW * load / 1000 + NOISE_V * GAUSS[drawn & 4095]
-        amperes = load / (volts * POWER_FACTOR) + NOISE_A * GAUSS[drawn >> 12 & 4095]
-        box = self._here.air.at(at).temperature + BOX_C + BOX_C_PER_W * load + NOISE_C * GAUSS[drawn >> 24 & 4095]
+        volts = MAINS_V - SAG_V_PER_KW * watts / 1000 + NOISE_V * GAUSS[drawn & 4095]
+        amperes = watts / (volts * POWER_FACTOR) + NOISE_A * GAUSS[drawn >> 12 & 4095]
+        box = self._here.air.at(at).temperature + BOX_C + BOX_C_PER_W * watts + NOISE_C * GAUSS[drawn >> 24 & 4095]
         found = {
             "voltage": volts,
             "current": max(0.0, amperes),

@@ -38,6 +38,8 @@ UNDER_METAL = (0.5, 0.3)
 UNDER_CONCRETE, CONCRETE_LATE = 0.08, 4 * HOUR
 #: A shed differs from the town by so much, °C (one deviation). A.
 SITE_C = 0.7
+#: And wanders by so much, from one value to another in so long. A.
+GUST_C, _GUST = 0.25, 20 * MINUTE
 
 
 class Sky(NamedTuple):
@@ -159,13 +161,13 @@ def _towards(value: float, told: float | None, share: float) -> float:
 class SiteAir:
     """The air of one site: the town's, its own offset, and slow wandering of its own."""
 
-    __slots__ = ("_air", "_at", "_key", "_offset", "_phase", "_under", "_weather", "_which")
+    __slots__ = ("_air", "_at", "_gusts", "_key", "_offset", "_step", "_under", "_weather", "_which")
 
     def __init__(self, *, key: int, weather: Weather, roof: str, openness: float) -> None:
         self._weather = weather
         self._key = key
         self._offset = SITE_C * gauss(key, 1)
-        self._phase = uniform(key, 2)
+        self._step, self._gusts = -1, (0.0, 0.0)
         self._which = 2 if roof == "concrete" else 1
         metal = UNDER_METAL[0] + (UNDER_METAL[1] - UNDER_METAL[0]) * openness
         self._under = {"metal": metal, "concrete": UNDER_CONCRETE}.get(roof, 0.0) * (0.85 + 0.15 * uniform(key, 3))
@@ -183,6 +185,9 @@ class SiteAir:
 
     def _wander(self, at: int) -> float:
         """Gusts and clouds of minutes to an hour, a few tenths of a kelvin. A."""
-        step, rest = divmod(at, 20 * MINUTE)
-        a, b = GAUSS[bits(self._key, step) & 4095], GAUSS[bits(self._key, step + 1) & 4095]
-        return 0.25 * (a + (b - a) * (rest / (20 * MINUTE)))
+        step, rest = divmod(at, _GUST)
+        if step != self._step:
+            self._step = step
+            self._gusts = GAUSS[bits(self._key, step) & 4095], GAUSS[bits(self._key, step + 1) & 4095]
+        a, b = self._gusts
+        return GUST_C * (a + (b - a) * (rest / _GUST))

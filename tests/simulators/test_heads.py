@@ -99,7 +99,8 @@ def test_smoke_is_an_alarm_after_some_seconds_and_is_over_only_well_below() -> N
 
 
 def test_two_seconds_of_smoke_are_no_alarm() -> None:
-    own = told(plan=Plan(sources=(puff(after=100, lasts=2, smoke=0.3, velocity=5.0),)), device=HEAD)
+    draught = puff(after=90, lasts=60, velocity=8.0)
+    own = told(plan=Plan(sources=(draught, puff(after=100, lasts=2, smoke=0.3))), device=HEAD)
     assert max(report.values["smoke"] for report in own) > 0.05
     assert not any(report.states["smoke_alarm"] for report in own)
 
