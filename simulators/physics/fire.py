@@ -17,7 +17,7 @@ import msgspec
 from ingest.readings import SECOND
 from simulators.physics import batteries, jet
 from simulators.physics.exposure import NOTHING, Enclosure, Exposure, Place
-from simulators.physics.layer import Inflow, Layer, Room, fill, room_of
+from simulators.physics.layer import NO_LAYER, Inflow, Layer, Room, fill, gathers, room_of
 from simulators.physics.release import FUELS, GROWTH, ULTRA_FAST, Curve, Fuel, Linear, Measured, TSquared
 
 #: dB/m of smoke whose extinction is 1/m: 10 / ln 10.
@@ -49,13 +49,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
     """A fire second by second: power kW as the jet sees it, its highest so far, and for each kJ that warms the air the
-    smoke's area m² and the CO g; the layer in the room."""
+    smoke's area m² and the CO g; the layer in the room, None where none gathers."""
 
     kw: array[float]
     most: array[float]
     smoke: array[float]
     co: array[float]
-    layer: Layer
+    layer: Layer | None
 
 
 class Fire(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ class Fire(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     lit_at: int
     place: Place
+    base_m: float  #: height of what burns above the floor
     height: float  #: of the ceiling above what burns, m
     openness: float
     course: Course
@@ -105,14 +106,19 @@ class Fire(msgspec.Struct, frozen=True, kw_only=True):
         """Under the ceiling: the jet by itself, or the layer with what the jet has more; whichever is more."""
         course, layer = self.course, self.course.layer
         kw = _at(course.kw, then) if below <= jet.DEPTH * self.height else 0.0
-        alone = jet.rise(kw, r, self.height)
-        in_layer = 0.0 if below > self.height - _at(layer.bottom, then) else 1 - self.openness
-        fresh = jet.rise(kw * _at(layer.fresh, then), r, self.height)
-        rise = max(alone, in_layer * _at(layer.rise, then) + fresh)
-        area = max(_mixed(_at(course.smoke, then), alone), in_layer * _at(layer.smoke, then))
-        co = max(_mixed(_at(course.co, then), alone), in_layer * _at(layer.co, then))
-        speed = jet.velocity(kw, r, self.height)
-        return Exposure(temperature=rise, smoke=DB * area, co=PPM * co, velocity=speed)
+        rise = jet.rise(kw, r, self.height)
+        area, co = _mixed(_at(course.smoke, then), rise), _mixed(_at(course.co, then), rise)
+        if layer is not None and (share := self._share(layer, below, then)) > 0:
+            fresh = jet.rise(kw * _at(layer.fresh, then), r, self.height)
+            rise = max(rise, share * _at(layer.rise, then) + fresh)
+            area, co = max(area, share * _at(layer.smoke, then)), max(co, share * _at(layer.co, then))
+        return Exposure(temperature=rise, smoke=DB * area, co=PPM * co, velocity=jet.velocity(kw, r, self.height))
+
+    def _share(self, layer: Layer, below: float, then: float) -> float:
+        """How much of the layer is at a place: none below it; while it is thinner than the jet it is the jet, and has
+        not covered the ceiling yet."""
+        depth = self.base_m + self.height - _at(layer.bottom, then)
+        return gathers(self.openness) * min(1.0, depth / (jet.DEPTH * self.height)) if depth >= below else 0.0
 
 
 def _mixed(per_kj: float, rise: float) -> float:
@@ -143,6 +149,7 @@ def course_of(
             grams = kw / part.fuel.heat_kj_g
             smoke[second] += grams * part.fuel.smoke_g_g * part.fuel.extinction_m2_g
             co[second] += grams * part.fuel.co_g_g
+    inflow = Inflow(convective=convective, smoke=smoke, co=co, base_m=base_m, walls=walls)
     most = array("d")
     for kw in kws:
         most.append(max(kw, most[-1]) if most else kw)
@@ -151,13 +158,13 @@ def course_of(
         most=most,
         smoke=array("d", (area / warm if warm > 0 else 0.0 for area, warm in zip(smoke, convective, strict=True))),
         co=array("d", (grams / warm if warm > 0 else 0.0 for grams, warm in zip(co, convective, strict=True))),
-        layer=fill(room, Inflow(convective=convective, smoke=smoke, co=co, base_m=base_m, walls=walls)),
+        layer=fill(room, inflow) if openness < NO_LAYER else None,
     )
 
 
 def walls_near(place: Place, enclosure: Enclosure) -> int:
     """How many times over the walls reflect a fire there: 1, 2 at a wall, 4 in a corner; a canopy has no walls."""
-    if enclosure.openness > 0.5:
+    if enclosure.openness >= NO_LAYER:
         return 1
     lengthwise = min(place.x_m, enclosure.length_m - place.x_m) < AT_WALL_M
     widthwise = min(place.y_m, enclosure.width_m - place.y_m) < AT_WALL_M
@@ -168,8 +175,11 @@ def hot_after_s(course: Course, height: float, rise: float, openness: float = 0.
     """Seconds to a rise of so many K at the ceiling straight above, as the gas there has it; None: never."""
     layer = course.layer
     for second, kw in enumerate(course.kw):
-        with_layer = (1 - openness) * layer.rise[second] + jet.rise(kw * layer.fresh[second], 0.0, height)
-        if max(jet.rise(kw, 0.0, height), with_layer) >= rise:
+        above = jet.rise(kw, 0.0, height)
+        if layer is not None:
+            fresh = jet.rise(kw * layer.fresh[second], 0.0, height)
+            above = max(above, gathers(openness) * layer.rise[second] + fresh)
+        if above >= rise:
             return second
     return None
 
@@ -204,6 +214,7 @@ def _fire(
         site=lit.site,
         lit_at=lit.start_at,
         place=lit.place,
+        base_m=lit.base_m,
         height=height,
         openness=lit.enclosure.openness,
         course=course,

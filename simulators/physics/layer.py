@@ -28,8 +28,10 @@ DISCHARGE = 0.7
 GAPS_PER_S = 2 / 3600
 #: What wind exchanges in a shed that is all openings. A: in about 50 s.
 WIND_PER_S = 0.02
-#: How much of the perimeter an opening of `openness` takes, and where its lintel is below the ceiling, m. A.
+#: Lintel of the openings of a site below its ceiling, m. A.
 LINTEL_M = 0.2
+#: From this openness on no layer gathers: half of the perimeter is open, what comes spills over the edges. A.
+NO_LAYER = 0.5
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,11 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     height: float
     width_open_m: float
     lintel_m: float
-    change_per_s: float = GAPS_PER_S
+
+    @property
+    def change_per_s(self) -> float:
+        """Share of the air that draught exchanges each second."""
+        return GAPS_PER_S + WIND_PER_S * self.width_open_m / self.perimeter
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +79,12 @@ def room_of(enclosure: Enclosure) -> Room:
         height=enclosure.ceiling_m,
         width_open_m=enclosure.openness * perimeter,
         lintel_m=enclosure.ceiling_m - LINTEL_M,
-        change_per_s=GAPS_PER_S + enclosure.openness * WIND_PER_S,
     )
+
+
+def gathers(openness: float) -> float:
+    """How much of the layer there is under a roof so open: all in a closed room, none from `NO_LAYER` on."""
+    return max(0.0, 1 - openness / NO_LAYER)
 
 
 def fill(room: Room, inflow: Inflow) -> Layer:
@@ -123,15 +133,16 @@ class _State:
         loss = wall / (1 / FILM + math.sqrt(time + dt) / THICK) / (AIR_KJ_KG_K * self.mass)
         self.heat *= math.exp(-loss * dt)
         out = outflow_kg_s(room, self.rise, self.bottom(room)) * dt + self._crowded(room)
-        self._thin(math.exp(-out / self.mass - room.change_per_s * dt))
+        left = math.exp(-out / self.mass)
+        self.mass *= left
+        self._keep(left * math.exp(-room.change_per_s * dt))  # draught brings fresh air for what it takes
 
     def _crowded(self, room: Room) -> float:
         """kg that the room has no space for."""
         over = self.volume() - room.area * room.height
         return max(0.0, over * DENSITY_K / (AMBIENT_K + self.rise))
 
-    def _thin(self, kept: float) -> None:
-        self.mass *= kept
+    def _keep(self, kept: float) -> None:
         self.heat *= kept
         self.smoke *= kept
         self.co *= kept

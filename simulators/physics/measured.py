@@ -67,7 +67,16 @@ def fire_of(trial: Trial) -> Fire:
         seconds=min(int(trial.times[-1]) + AFTER_S, 900),
     )
     height = trial.room.height - trial.base_m
-    return Fire(site=trial.name, lit_at=0, place=trial.place, height=height, openness=0.0, course=course, events=())
+    return Fire(
+        site=trial.name,
+        lit_at=0,
+        place=trial.place,
+        base_m=trial.base_m,
+        height=height,
+        openness=0.0,
+        course=course,
+        events=(),
+    )
 
 
 def compare(trial: Trial) -> list[Compared]:
