@@ -15,86 +15,17 @@ import termios
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from ingest.broker import Broker, start_broker
-from ingest.topics import matches
 from simulators.tapes.recording import Recording
-from simulators.tapes.tapefile import Taped, read_tape
 from tests.support.broker import unique, wait_until
 from tests.support.data import ROOT, recorded
+from tests.support.simulating import listening, running, simulators, whole_tape
 
 pytestmark = pytest.mark.integration
-
-
-class Listener:
-    """Keeps every message of its filters, in order of arrival."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, bytes, bool]] = []
-        self.ready = threading.Event()
-
-    def on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self.messages.append((message.topic, bytes(message.payload), message.retain))
-
-    def of(self, filter_: str) -> list[bytes]:
-        """The payloads of topics this filter matches."""
-        return [payload for topic, payload, _ in self.messages if matches(filter_, topic)]
-
-
-@contextmanager
-def listening(broker: Broker, filter_: str) -> Iterator[Listener]:
-    listener = Listener()
-    client = Client(CallbackAPIVersion.VERSION2, client_id=unique("ear"), protocol=MQTTProtocolVersion.MQTTv311)
-    client.on_message = listener.on_message
-
-    def on_connect(*_: object) -> None:
-        client.subscribe(filter_, qos=1)
-
-    client.on_connect = on_connect
-    client.on_subscribe = lambda *_: listener.ready.set()
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    assert listener.ready.wait(10)
-    try:
-        yield listener
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def simulators(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run to the end."""
-    command = [sys.executable, "-m", "simulators", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-
-
-@contextmanager
-def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A simulator beside the test; ended at the latest with it."""
-    command = [sys.executable, "-m", "simulators", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def whole_tape(path: Path) -> list[Taped]:
-    """Its messages; nothing may be said of it, such as that it was cut."""
-    said: list[str] = []
-    messages = list(read_tape(path, tell=said.append))
-    assert said == []
-    return messages
 
 
 def test_the_whole_recording_is_published_once_in_order_byte_for_byte(mosquitto: Broker, tmp_path: Path) -> None:
@@ -236,50 +167,6 @@ def _late(server: socket.socket, count: int) -> None:
             connection.sendall(b"\x40\x02" + number.to_bytes(2, "big"))
         while connection.recv(65_536):
             pass
-
-
-def test_load_sends_what_it_says_and_every_message_arrives(mosquitto: Broker, tmp_path: Path) -> None:
-    sent = tmp_path / "sent.tape"
-    with listening(mosquitto, "ember/v1/+/+/telemetry") as heard:
-        size = ("--rate", "2000", "--seconds", "1.5", "--devices", "90", "--connections", "3")
-        done = simulators("load", *size, "--broker", mosquitto.url, "--sent", str(sent))
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("load: offered 3000, sent 3000, acknowledged 3000, ")
-        wait_until(lambda: len(heard.messages) == 3000)
-    taped = whole_tape(sent)
-    assert Counter((m.topic, m.payload) for m in taped) == Counter(
-        (topic, payload) for topic, payload, _ in heard.messages
-    )
-    last: dict[str, int] = {}
-    for topic, payload, _ in heard.messages:
-        seq = json.loads(payload)["seq"]
-        assert seq > last.get(topic, 0)
-        last[topic] = seq
-    assert len(last) == 90
-
-
-def test_load_says_when_the_broker_does_not_keep_up() -> None:
-    """A broker that lets everyone in and acknowledges nothing."""
-    heard = bytearray()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_let_in, args=(server, heard), daemon=True).start()
-        to = ("--broker", f"mqtt://127.0.0.1:{server.getsockname()[1]}", "--connections", "1")
-        with running("load", "--rate", "1000", "--seconds", "0.5", "--window", "100", *to) as process:
-            wait_until(lambda: heard.count(b"ember/v1/") == 100)
-            process.send_signal(signal.SIGINT)
-            out = process.communicate(timeout=20)[0].decode()
-    assert heard.count(b"ember/v1/") == 100  # never more than the window
-    assert out.startswith("load: offered 500, sent 100, acknowledged 0, ")
-    assert process.returncode == 130
-
-
-def _let_in(server: socket.socket, heard: bytearray) -> None:
-    connection, _ = server.accept()
-    with connection:
-        connection.recv(100)
-        connection.sendall(b"\x20\x02\x00\x00")
-        while data := connection.recv(65_536):
-            heard += data
 
 
 def test_a_replay_goes_on_when_the_broker_comes_back(tmp_path: Path) -> None:
