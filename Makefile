@@ -26,8 +26,13 @@ demo: venv ## run everything on this machine with a simulated town that catches 
 run: venv ## run all roles against the configured broker and database
 	@$(BIN)/emberwatch run $(ARGS)
 
-test: venv ## all tests: unit, integration, acceptance
+test: venv ## all tests: unit and integration on two cores, then acceptance alone; ARGS="tests/api -k people" for some
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/acceptance
+	$(BIN)/python -m pytest tests/acceptance
+endif
 
 check: format-check lint types imports unit ## the fast gate: format, lint, strict types, import contracts, unit tests
 

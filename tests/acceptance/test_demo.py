@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.program import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 

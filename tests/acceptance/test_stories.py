@@ -24,7 +24,8 @@ from ingest.readings import HOUR
 from tests.support.broker import Publisher
 from tests.support.collector import Collector
 from tests.support.data import published_frames
-from tests.support.program import Program, free_port
+from tests.support.ports import free_port
+from tests.support.program import Program
 
 pytestmark = pytest.mark.acceptance
 

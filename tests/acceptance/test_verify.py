@@ -21,7 +21,8 @@ from ingest.readings import SECOND, iso
 from simulators.__main__ import main
 from simulators.tapes.tapefile import TapeWriter, read_tape
 from tests.support.broker import Publisher
-from tests.support.program import ROOT, Program, free_port, simulate
+from tests.support.ports import free_port
+from tests.support.program import ROOT, Program, simulate
 
 pytestmark = pytest.mark.acceptance
 

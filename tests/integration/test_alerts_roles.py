@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +19,7 @@ from ingest.message import Intake, Kind, Message, Tick, encode
 from ingest.sources_file import load_sources
 from tests.support.collector import Collector
 from tests.support.dispatching import until, wall
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.integration
@@ -49,7 +49,7 @@ class Roles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.metrics_port = free_port()
+        self.metrics_port = free_port(6)
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("EMBERWATCH_")}
         self.env |= {
             "EMBERWATCH_DATA_DIR": str(folder / "data"),
@@ -99,13 +99,6 @@ def journal(folder: Path) -> Iterator[SqliteJournal]:
     journal = SqliteJournal(folder / "data" / "journal", "main")
     yield journal
     journal.close()
-
-
-def free_port() -> int:
-    """A port with the next few after it free, as far as one can know."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def judging(roles: Roles) -> None:

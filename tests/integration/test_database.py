@@ -27,6 +27,7 @@ from ingest.errors import OperatorError, Unavailable
 from ingest.readings import QUANTITIES, STATES
 from tests.support.broker import wait_until
 from tests.support.database import SCHEMAS, fresh_database
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -310,12 +311,6 @@ def test_readings_of_any_year_are_kept_and_show_in_the_views(store: str, request
 
 
 # pools
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_a_missing_server_is_one_line_without_the_password() -> None:

@@ -22,7 +22,8 @@ from ingest.message import DutyOutcome, DutyState, Kind, encode
 from tests.support.broker import wait_until
 from tests.support.http import Served, clock, served
 from tests.support.memory_log import MemoryJournal
-from tests.support.program import Program, free_port
+from tests.support.ports import free_port
+from tests.support.program import Program
 from tests.support.rows import Rows
 from tests.support.transmitter import SENT, Transmitter, frame
 from tests.support.writing import Log, write_all

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,22 +19,11 @@ from ingest.journal import Entry
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind, encode
 from tests.support.broker import Publisher, unique, wait_until
+from tests.support.ports import free_port
 from tests.support.writing import books, wall
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.integration
-
-
-def free_ports() -> int:
-    """The first of two free ports side by side."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            try:
-                socket.create_server(("127.0.0.1", port + 1)).close()
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 class Roles:
@@ -43,7 +31,7 @@ class Roles:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
-        self.port = free_ports()
+        self.port = free_port(2)
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("EMBERWATCH_")}
         self.env |= {"EMBERWATCH_DATA_DIR": str(folder / "data"), "EMBERWATCH_LOG_FORMAT": "json"}
         self.env |= {"EMBERWATCH_METRICS_BIND": f"127.0.0.1:{self.port}", "PYTHONPATH": str(ROOT)}

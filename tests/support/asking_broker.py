@@ -22,7 +22,8 @@ from amqtt.contexts import Action
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
-from tests.support.program import ROOT, free_port
+from tests.support.ports import free_port
+from tests.support.program import ROOT
 
 _ACCESS = {Action.RECEIVE: 1, Action.PUBLISH: 2, Action.SUBSCRIBE: 4}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,16 +20,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ingest.journal_sqlite import SqliteJournal
 from ingest.message import Kind
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("receiver", "writer", "evaluator", "recorder", "dispatcher", "api")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Program:

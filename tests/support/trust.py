@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ingest.broker import Broker, start_broker
 from ingest.inventory import Device
 from ingest.mqtt import parse_mqtt_url, tls_context
 from tests.support.broker import unique, wait_until
+from tests.support.ports import free_port
 
 CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "config"
 #: What mosquitto.conf says to take away when mosquitto-devices.conf is added.
@@ -53,7 +53,7 @@ class Trust:
         self.folder = folder
         self.sources = sources
         self.devices_ca, self.our_ca, self.server_ca = trustme.CA(), trustme.CA(), trustme.CA()
-        self.ports = dict(zip((1883, 8883, 8884, 8885), _free_ports(4), strict=True))
+        self.ports = {inside: free_port() for inside in (1883, 8883, 8884, 8885)}
         folder.mkdir()
         server = self.server_ca.issue_cert("127.0.0.1")
         server.cert_chain_pems[0].write_to_path(folder / "server.pem")
@@ -199,11 +199,3 @@ def caller(url: str, *, client_id: str = "", will: tuple[str, bytes] | None = No
         yield client
     finally:
         client.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
