@@ -15,12 +15,12 @@ from simulators.convert import command as convert
 from simulators.load import command as load
 from simulators.physics import command as physics
 from simulators.scenarios import command as scenario
-from simulators.tapes import record, replay
+from simulators.tapes import faults, record, replay
 from simulators.town import command as town
 from simulators.verify import collect
 from simulators.verify import command as verify
 
-COMMANDS = (town, scenario, physics, record, replay, load, convert, verify, collect)
+COMMANDS = (town, scenario, physics, record, replay, faults, load, convert, verify, collect)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ import msgspec
 
 from ingest.errors import OperatorError
 from ingest.readings_file import parse_time
+from simulators.tapes.fields import look_up
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,24 +67,6 @@ class Recording:
             return parse_time(value if isinstance(value, str) else str(Decimal(repr(value))))
         except ValueError as error:
             raise OperatorError(f"{where}: {self._time_field}: {error}") from None
-
-
-def look_up(body: dict[str, Any], path: str) -> Any:
-    """The field at a dotted path (`data.temp`), None where there is none; a key with dots in it wins."""
-    if path in body:
-        return body[path]
-    head, _, rest = path.partition(".")
-    inner = body.get(head)
-    return look_up(inner, rest) if rest and isinstance(inner, dict) else None
-
-
-def change(body: dict[str, Any], path: str, value: Any) -> None:
-    """Set the field `look_up` finds."""
-    head, _, rest = path.partition(".")
-    if path in body or not rest:
-        body[path] = value
-    else:
-        change(body[head], rest, value)
 
 
 def _load(path: Path) -> bytes:

@@ -6,7 +6,9 @@ import argparse
 import csv
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count, islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,20 +18,30 @@ from ingest.errors import OperatorError
 from ingest.mqtt import BrokerAddress
 from ingest.readings import SECOND
 from simulators.options import add_broker, add_sent, factor, parse_broker, positive, whole
+from simulators.tapes.chosen import add_faults, chosen
+from simulators.tapes.donefile import DoneFile, summary
+from simulators.tapes.fields import Fields
+from simulators.tapes.kinds import Kind, add_fields, fields_of, kind_of
+from simulators.tapes.messagetape import MessageTape
+from simulators.tapes.spoil import MessageForm, Spoiler
 from simulators.tapes.tapefile import TapeWriter
 from simulators.tapes.tapes import FIRE_TOPIC, RAW_TOPIC, Fires, RawTape, ReadingsTape, Tape
 from simulators.tapes.times import TimeMap, TimeMode
+from simulators.wire.messages import Outgoing
 from simulators.wire.pace import Pace
 from simulators.wire.publisher import Publisher
 
 EPILOG = """\
 FILE is one of
+  tape       what record or --sent wrote: each message on its own topic, with its own QoS, retain flag and properties,
+             byte for byte. --id-map changes topic levels, and ids in ember-json payloads; --time changes ts there,
+             each by as much as its message is moved. With --id-field or --time-field in any JSON payload.
   raw-json   original messages: a JSON array or JSON lines, also inside .zip or .gz. Each is published as it is,
              byte for byte, on a topic made of its own fields; only a message whose id or time is changed is
              written anew.
   readings   a readings file (CSV, JSON lines, Parquet): published as ember-json on ember/v1/{site}/{device}/telemetry,
              changes of a fire state on …/alarm.
-.csv and .parquet are readings, all else is raw-json unless --format says otherwise.
+A tape is known by its content; .csv and .parquet are readings, all else is raw-json unless --format says otherwise.
 
 --fires N mixes N battery fires into a raw-json recording, evenly spread over its time, each in a site of its own with
 three heads. Their messages have the form of the others and go to recording/{site}/{device}:
@@ -41,6 +53,8 @@ three heads. Their messages have the form of the others and go to recording/{sit
      smoke_alarm: "$.data.smoke_alarm", heat_alarm: "$.data.heat_alarm"}}
 
 examples:
+  python -m simulators replay day.tape --speed 60 --time shift-to-now
+  python -m simulators replay day.tape --speed max --drop 17 --double 0.1% --gap 600:120:shed-003-h02 --done done.jsonl
   python -m simulators replay raw_data_xlarge.json.zip --speed max
   python -m simulators replay raw_data_xlarge.json.zip --speed max --fires 3
   python -m simulators replay day.csv --speed 60 --time shift-to-now --id-map old-7=shed-001-h01
@@ -57,14 +71,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("file", metavar="FILE", help="the recording")
     add_broker(parser)
-    parser.add_argument("--format", choices=["raw-json", "readings"], help="what FILE holds (default: by its name)")
+    parser.add_argument("--format", choices=list(Kind), type=Kind, help="what FILE holds (default: see below)")
     parser.add_argument("--speed", type=factor, default=1.0, metavar="X", help="1, 10, … times as fast, or max")
     parser.add_argument(
         "--topic", metavar="TEMPLATE", help=f"with fields of the message, such as data.room (default: {RAW_TOPIC})"
     )
     parser.add_argument("--id-map", metavar="MAP", help="FILE.csv with columns old,new; or old=new,old=new…")
-    parser.add_argument("--id-field", default="device_id", metavar="PATH", help="raw-json: where the id is (device_id)")
-    parser.add_argument("--time-field", default="ts", metavar="PATH", help="raw-json: where the time is (ts)")
+    add_fields(parser)
     parser.add_argument(
         "--time",
         type=TimeMode,
@@ -80,7 +93,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     fires.add_argument("--fires", type=whole, default=0, metavar="N", help="how many battery fires (default none)")
     fires.add_argument("--fire-sites", default="", metavar="A,B,…", help="their sites (fire-site-1, fire-site-2, …)")
     fires.add_argument("--fire-topic", default=FIRE_TOPIC, metavar="TEMPLATE", help=f"default {FIRE_TOPIC}")
-    fires.add_argument("--seed", type=whole, default=1, metavar="S", help="another seed, other fires (default 1)")
+    add_faults(parser)
     add_sent(parser)
     parser.set_defaults(run=run)
 
@@ -91,30 +104,39 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
         raise OperatorError("--time scale: has no meaning at --speed max; give a speed, or --time shift-to-now")
     broker = parse_broker(args.broker)
     tape = open_tape(args)
-    with TapeWriter(args.sent) as sent:
+    with TapeWriter(args.sent) as sent, DoneFile(args.done) as done:
+        spoiler = Spoiler(MessageForm(message_fields(args)), chosen(args), done.add)
         publisher = Publisher(broker=broker, stop=stop, name="replay", window=args.window)
-        try:
-            return Replay(args=args, tape=tape, publisher=publisher, sent=sent, now=now, stop=stop).play(broker)
-        finally:
-            publisher.close()
+        with closing(publisher):
+            replay = Replay(args=args, tape=tape, spoiler=spoiler, publisher=publisher, sent=sent, now=now, stop=stop)
+            return replay.play(broker)
 
 
 def open_tape(args: argparse.Namespace) -> Tape:
     """The recording with what is to be mixed in."""
-    path = Path(args.file)
-    readings = args.format == "readings" or (args.format is None and ".json" not in path.name and _is_readings(path))
+    path, kind = Path(args.file), kind_of(args)
     ids = id_map(args.id_map) if args.id_map else {}
-    fires = Fires(count=args.fires, sites=_sites(args), topic=args.fire_topic, seed=args.seed)
-    if not readings:
-        topic = args.topic or RAW_TOPIC
-        return RawTape(path, topic=topic, ids=ids, id_field=args.id_field, time_field=args.time_field, fires=fires)
+    if kind is Kind.RAW_JSON:
+        fires = Fires(count=args.fires, sites=_sites(args), topic=args.fire_topic, seed=args.seed)
+        fields = message_fields(args)
+        id_field, time_field = fields.id_field, fields.time_field
+        return RawTape(
+            path, topic=args.topic or RAW_TOPIC, ids=ids, id_field=id_field, time_field=time_field, fires=fires
+        )
     if args.fires:
         raise OperatorError("--fires: are mixed into raw-json alone; for readings use town --scenario battery_fire")
-    return ReadingsTape(path, topic=args.topic or "", ids=ids)
+    if kind is Kind.READINGS:
+        return ReadingsTape(path, topic=args.topic or "", ids=ids)
+    if args.topic:
+        raise OperatorError("--topic: messages of a tape go to their own topics; change levels with --id-map old=new")
+    return MessageTape(path, ids=ids, fields=message_fields(args))
 
 
-def _is_readings(path: Path) -> bool:
-    return path.name.removesuffix(".gz").endswith((".csv", ".parquet"))
+def message_fields(args: argparse.Namespace) -> Fields:
+    """Where the messages that are published hold ids and times."""
+    if kind_of(args) is Kind.READINGS:
+        return Fields(anywhere=bool(args.topic))
+    return fields_of(args)
 
 
 def _sites(args: argparse.Namespace) -> list[str]:
@@ -150,12 +172,14 @@ class Replay:
         *,
         args: argparse.Namespace,
         tape: Tape,
+        spoiler: Spoiler[Outgoing],
         publisher: Publisher,
         sent: TapeWriter,
         now: Callable[[], int],
         stop: threading.Event,
     ) -> None:
-        self._args, self._tape, self._publisher, self._sent = args, tape, publisher, sent
+        self._args, self._tape, self._spoiler = args, tape, spoiler
+        self._publisher, self._sent = publisher, sent
         self._now, self._stop = now, stop
         self._published = 0
 
@@ -166,38 +190,43 @@ class Replay:
             None if self._args.loop else min(filter(None, (len(self._tape) or None, self._args.limit)), default=None)
         )
         with tqdm(total=total, unit="msg", desc=f"replay to {broker}", disable=None, file=sys.stderr) as bar:
-            ended = self._rounds(bar)
+            ended = self._publish(bar)
         self._publisher.finish()
         seconds = max((self._now() - started) / SECOND, 1e-6)
         rate = f"{self._published / seconds:,.0f}/s"
         print(
             f"replay: published {self._published}, acknowledged {self._publisher.acknowledged}, "
-            f"in {seconds:.1f} s ({rate})"
+            f"in {seconds:.1f} s ({rate}){summary(self._spoiler.done)}"
         )
         if not ended:
             print("replay: stopped before the end", file=sys.stderr)
         return 0 if ended else 130
 
-    def _rounds(self, bar: tqdm[NoReturn]) -> bool:
+    def _publish(self, bar: tqdm[NoReturn]) -> bool:
+        """Whether it came to its end."""
         first, last = self._tape.span()
-        length = last - first + SECOND  # a second between the end and the next beginning
         pace = Pace(now=self._now, stop=self._stop, origin=first, speed=self._args.speed)
-        number = 0
-        while True:
-            times = TimeMap(mode=self._args.time, first=first, moved=number * length, pace=pace)
-            if not self._round(times, pace, bar):
-                return False
-            number += 1
-            if not self._args.loop or self._published == self._args.limit:
-                return True
-
-    def _round(self, times: TimeMap, pace: Pace, bar: tqdm[NoReturn]) -> bool:
-        for message in self._tape.messages(times):
-            if self._published == self._args.limit:
-                return True
-            if not pace.until(message.at) or not self._publisher.publish(message.topic, message.payload):
+        length = last - first + SECOND  # a second between the end and the next beginning
+        for message in islice(self._spoiler.spoil(self._rounds(first, length, pace)), self._args.limit):
+            if not pace.until(message.at) or not self._handed_over(message):
                 return False
             self._published += 1
             bar.update()
-            self._sent.add(at=self._now(), topic=message.topic, payload=message.payload, retain=message.retain)
+            self._sent.add(
+                at=self._now(),
+                topic=message.topic,
+                payload=message.payload,
+                qos=message.qos,
+                retain=message.retain,
+                properties=message.properties,
+            )
         return True
+
+    def _rounds(self, first: int, length: int, pace: Pace) -> Iterator[Outgoing]:
+        for number in count() if self._args.loop else range(1):
+            yield from self._tape.messages(TimeMap(mode=self._args.time, first=first, moved=number * length, pace=pace))
+
+    def _handed_over(self, message: Outgoing) -> bool:
+        return self._publisher.publish(
+            message.topic, message.payload, qos=message.qos, retain=message.retain, properties=message.properties
+        )

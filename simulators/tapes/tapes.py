@@ -14,7 +14,8 @@ from ingest.errors import OperatorError
 from ingest.readings import FIRE_STATES, SECOND, to_datetime
 from ingest.readings_file import FileRow, read_readings
 from ingest.topics import EmberKind, ember_topic, valid_topic
-from simulators.tapes.recording import Recorded, Recording, change, look_up
+from simulators.tapes.fields import change, like, look_up
+from simulators.tapes.recording import Recorded, Recording
 from simulators.tapes.times import TimeMap
 from simulators.town.report import Report
 from simulators.town.single import battery_fire_reports
@@ -113,7 +114,7 @@ class RawTape:
             device = self._ids[device]
             change(body, id_field, device)
         if times.changes:
-            change(body, time_field, _like(look_up(body, time_field), times.stated(message.at)))
+            change(body, time_field, like(look_up(body, time_field), times.stated(message.at)))
         if times.changes or renamed:
             payload = _encode(body)
         return Outgoing(
@@ -123,16 +124,6 @@ class RawTape:
             site=str(body.get("site", "")),
             device=device,
         )
-
-
-def _like(recorded: Any, at: int) -> str | int | float:
-    """A new time (µs) written as the recorded one was: text, seconds or milliseconds."""
-    if isinstance(recorded, str):
-        return to_datetime(at).isoformat()
-    milliseconds = abs(recorded) >= 1e11
-    if isinstance(recorded, int):
-        return at // 1000 if milliseconds else at // SECOND
-    return at / 1000 if milliseconds else at / SECOND
 
 
 def fill(template: str, body: dict[str, Any]) -> str:

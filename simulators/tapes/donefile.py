@@ -1,0 +1,47 @@
+"""The list of what was done to which message of a recording, one JSON line a deed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from ingest.errors import OperatorError
+from simulators.tapes.spoil import Done
+
+
+class DoneFile:
+    """Appends to the list; without a path it keeps nothing."""
+
+    def __init__(self, path: str | None) -> None:
+        self._encode = msgspec.json.Encoder().encode
+        self._file: IO[bytes] | None = None
+        if path:
+            try:
+                self._file = Path(path).open("wb")  # noqa: SIM115 - closed by __exit__
+            except OSError as error:
+                what = (error.strerror or str(error)).lower()
+                raise OperatorError(f"--done {path}: {what}; name a file to write to") from None
+
+    def add(self, done: Done) -> None:
+        """Note one deed."""
+        if self._file is not None:
+            self._file.write(self._encode(done) + b"\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def summary(done: Mapping[str, int]) -> str:
+    """What was done, in words; "" for nothing."""
+    told = ", ".join(f"{what} {count}" for what, count in done.items() if count)
+    return told and f"; faults: {told}"
