@@ -71,8 +71,13 @@ def _line(line: Line) -> str:
     return (
         f"{line.group:28}{f'{line.fires}/{line.heads}':>12}{line.hot_s:>8.0f}{line.late_s:>+8.1f}{line.off_s:>9.1f}"
         f"{line.off_percent:>6.0f}{line.warming_off_s:>11.1f}{line.over_k:>+7.1f}{line.off_k:>9.1f}"
-        f"{line.rate_k_min:>7.0f}{line.rate_over_k_min:>+7.0f}{line.later_percent:>+8.0f}{missed}"
+        f"{line.rate_k_min:>7.0f}{line.rate_over_k_min:>+7.0f}{_later(line):>8}{missed}"
     )
+
+
+def _later(line: Line) -> str:
+    """Records that end within the minute say nothing."""
+    return "" if math.isnan(line.later_percent) else f"{line.later_percent:+.0f}"
 
 
 def _head(line: HeadLine) -> str:

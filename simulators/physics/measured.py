@@ -153,6 +153,8 @@ def _slope(times: Column, values: Column, start: float, end: float) -> float:
 
 def tell(trial: Trial) -> list[Told]:
     """Each head beside a fire: the sprinklers by their mass, the smoke alarms by their chamber."""
+    if not trial.heads:
+        return []
     fire = fire_of(trial)
     air = sum(_air(trial, probe) for probe in trial.probes) / len(trial.probes)
     return [_told(trial, fire, air, kind, place, told) for kind, place, told in trial.heads]
