@@ -110,12 +110,15 @@ class _Builder:
         for device in site.devices:
             line = lines.get(device.id) or lines.get(device.gateway)
             life = self._life(device, here, site, piles, line.carry if line else self._tell)
-            first = min(life.due, self._start if here.active(self._start) else here.look_again(self._start - 1))
+            first = life.due if here.calm else min(life.due, self._first_look(here))
             if troubled and (own := self._troubles.of(site=site.id, device=device.id)):
                 life.trouble = Afflictions(own, device.model)
                 first = min(first, life.trouble.next_edge(self._start - 1))
             self._order += 1
             calendar.add(first, self._order, life)
+
+    def _first_look(self, here: Here) -> int:
+        return self._start if here.active(self._start) else here.look_again(self._start - 1)
 
     def _life(self, device: Device, here: Here, site: Site, piles: list[str], tell: Tell) -> Life:
         key = key_of(self._seed, device.id)

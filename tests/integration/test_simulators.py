@@ -213,7 +213,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 def test_a_town_tells_of_its_fire_and_leaves_in_good_order(broker: Broker, tmp_path: Path) -> None:
     sent = tmp_path / "sent.tape"
     with listening(broker, "ember/v1/#") as heard:
-        size = ("--sites", "3", "--devices", "7", "--seconds", "40", "--speed", "20", "--interval", "5")
+        size = ("--sites", "3", "--devices", "18", "--seconds", "40", "--speed", "20", "--interval", "5")
         fire = ("--scenario", "battery_fire", "--fire-at", "5", "--fire-site", "shed-002")
         done = simulators("town", *size, *fire, "--broker", broker.url, "--sent", str(sent))
         assert (done.returncode, done.stderr) == (0, "")
@@ -225,7 +225,27 @@ def test_a_town_tells_of_its_fire_and_leaves_in_good_order(broker: Broker, tmp_p
     assert heard.of("ember/v1/shed-001/+/alarm") == []
     assert heard.of("ember/v1/shed-003/telemetry")  # the gateway's array
     statuses = heard.of("ember/v1/+/+/status")
-    assert statuses.count(b"online") == statuses.count(b"offline") == 3 + 2 + 1  # heads of two sheds, one gateway
+    assert statuses.count(b"online") == statuses.count(b"offline") == 6 + 6 + 2  # two sheds, and a gateway with a pile
+
+
+def test_a_large_town_shares_connections_and_each_device_keeps_its_order(mosquitto: Broker) -> None:
+    with listening(mosquitto, "ember/v1/#") as heard:
+        size = ("--devices", "400", "--seconds", "300", "--speed", "max", "--interval", "20")
+        story = ("--scenario", "gateway_loss", "--fire-at", "30")
+        done = simulators("town", *size, *story, "--broker", mosquitto.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        count = int(done.stdout.splitlines()[-1].split()[1])
+        wait_until(lambda: sum(not retained for _, _, retained in heard.messages) >= count)
+    assert len([message for message in heard.messages if not message[2]]) == count  # but for what others left retained
+    last: dict[str, int] = {}
+    for topic, payload, _ in heard.messages:
+        if not topic.endswith("/status"):
+            told = json.loads(payload)
+            for item in told if isinstance(told, list) else [told]:
+                device = item.get("device") or topic.split("/")[3]
+                assert item["seq"] > last.get(device, 0)
+                last[device] = item["seq"]
+    assert len(last) > 390
 
 
 def test_a_town_that_is_killed_leaves_its_last_wills(mosquitto: Broker) -> None:
