@@ -97,7 +97,8 @@ class Work:
         try:
             Path(self._args.out).write_bytes(gzip.compress(data, mtime=0) if self._args.out.endswith(".gz") else data)
         except OSError as error:
-            raise OperatorError(f"OUT {self._args.out}: {(error.strerror or str(error)).lower()}") from None
+            what = (error.strerror or str(error)).lower()
+            raise OperatorError(f"OUT {self._args.out}: {what}; name a file to write to") from None
 
     def _spoiled(self, things: Iterable[T], form: Form[T]) -> Iterator[T]:
         spoiler = Spoiler(form, chosen(self._args), self._done.add)
