@@ -53,6 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     late_ms: Late | None
     connections: int
     connect_s: float
+    cpu_s: float  #: processor time of this process for it, its start left out
     reconnects: list[Back]
     held: bool
     stopped: bool
@@ -108,7 +109,7 @@ class Account:
 def backs(cuts: list[Cut]) -> list[Back]:
     """For the report."""
     return [
-        Back(connections=cut.count, back_s=None if cut.back_after is None else round(cut.back_after / SECOND, 3))
+        Back(connections=cut.count, back_s=None if cut.back_after is None else round(cut.back_after / SECOND, 6))
         for cut in cuts
     ]
 
@@ -140,11 +141,12 @@ def _about_pace(report: Report) -> list[str]:
     if report.fires:
         parts.append(f"{report.fires} fires")
     parts.append(f"{report.connections} connections, made in {report.connect_s:.1f} s")
+    parts.append(f"{report.cpu_s / report.seconds:.2f} of a core")
     return ["; ".join(parts)]
 
 
 def _about(back: Back) -> str:
     if back.back_s is None:
         return f"{back.connections} connections cut at once; not all came back"
-    rate = back.connections / max(back.back_s, 0.001)
-    return f"{back.connections} connections cut at once; all back after {back.back_s:.2f} s ({rate:,.0f} connects/s)"
+    rate = back.connections / max(back.back_s, 1e-6)
+    return f"{back.connections} connections cut at once; all back after {back.back_s:.3f} s ({rate:,.0f} connects/s)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -192,6 +193,7 @@ def _send(
             stop=stop,
         )
         length = round(args.seconds * SECOND) if table is None else table.length
+        worked = time.process_time()
         try:
             with _bar(account.planned, args.seconds) as bar:
                 if table is None:
@@ -202,7 +204,8 @@ def _send(
         finally:
             if taping is not None:
                 taping.flush()
-            report = _report(account, connections, fleet, length, stopped=stop.is_set())
+            cpu_s = time.process_time() - worked
+            report = _report(account, connections, fleet, length, cpu_s, stopped=stop.is_set())
             _tell(report, args)
     if report.stopped:
         return 130
@@ -216,7 +219,9 @@ def _bar(planned: int | None, seconds: float) -> tqdm[Any]:
     return tqdm(total=planned, desc="load", unit=" messages", unit_scale=True, disable=None, leave=False)
 
 
-def _report(account: Account, connections: Connections, fleet: Fleet, length: int, *, stopped: bool) -> Report:
+def _report(
+    account: Account, connections: Connections, fleet: Fleet, length: int, cpu_s: float, *, stopped: bool
+) -> Report:
     each = fleet.devices // fleet.sites if fleet.gateways else 1
     seconds = max(account.ended, length if account.planned is None else 0, 1) / SECOND
     return Report(
@@ -232,6 +237,7 @@ def _report(account: Account, connections: Connections, fleet: Fleet, length: in
         late_ms=account.late(),
         connections=len(connections.wires),
         connect_s=round(connections.opened_in / SECOND, 3),
+        cpu_s=round(cpu_s, 3),
         reconnects=backs(connections.cuts),
         held=account.held(length),
         stopped=stopped,

@@ -22,7 +22,7 @@ from simulators.wire.packets import packet_ids
 from simulators.wire.raw import KEEPALIVE_S, Wire
 
 #: What is due goes out, and answers are taken in, this often.
-TICK = 5_000
+TICK = 10_000
 #: The broker is taken for gone when nothing is acknowledged for so long.
 PATIENCE = 10 * SECOND
 

@@ -22,7 +22,7 @@ import msgspec
 from ingest.broker import Broker, start_broker
 from ingest.codecs import CODECS
 from simulators.load.fleet import Fleet
-from tests.bench import ceilings, codecs, judging, latency, parts, scanning
+from tests.bench import ceilings, codecs, judging, latency, loading, parts, scanning
 from tests.bench.figures import Figure, Goal, Run, measured, number, repeated, table
 from tests.bench.machine import in_child, machine, quiet, versions
 from tests.bench.material import TELEMETRY, fleet, publish
@@ -34,6 +34,7 @@ RATES = (1_000, 5_000, 10_334)
 FLOODED_RATE = 1_000  #: messages a second of all devices together while one floods …
 FLOODS = (0, 5_000, 10_000)  #: … with so many more
 BACKLOG = 1_000_000  #: messages the evaluator has not judged
+OFFERED = 60_000  #: messages a second that one load must be able to offer
 FULL_RATE = 40_000  #: messages a second: about what load and broker can offer beside a receiver on two cores
 
 
@@ -115,6 +116,16 @@ def _bare_receive(bench: Bench) -> Run:
 def _bare_live(bench: Bench) -> Run:
     with bench.broker() as broker:
         return in_child(ceilings.bare_receive_live, broker.url, FULL_RATE, 6.0)
+
+
+def bench_load(bench: Bench) -> None:
+    """The load generator without a system behind it: all other figures are only as good as it."""
+    for rate in (bench.options.rates[-1], OFFERED):
+        for taped in (False, True):
+            name = f"{rate:,} messages/s offered{' and taped' if taped else ''}"
+            runs = bench.runs(lambda rate=rate, taped=taped: loading.offer(rate, 10.0, DISTRICT, taped=taped))  # type: ignore[misc]
+            bench.say(measured("load", name, "messages/s", runs, goal=Goal(rate)))
+            bench.say(measured("load", f"{name}, its cost", "cores", [Run(run.more["a core"]) for run in runs]))
 
 
 # ingest
@@ -255,6 +266,7 @@ def bench_flood(bench: Bench) -> None:
 
 PARTS: dict[str, Callable[[Bench], None]] = {
     "ceilings": bench_ceilings,
+    "load": bench_load,
     "receiver": bench_receiver,
     "writer": bench_writer,
     "evaluator": bench_evaluator,
