@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from ingest.errors import OperatorError
 from ingest.topics import EmberKind, ember_topic
@@ -128,17 +129,18 @@ def write_inventory(path: str, fleet: Fleet) -> None:
             writer.writerow(("centre", "load-centre", "load", "load test", "", "", "", "", "", ""))
             for number in range(fleet.sites):
                 writer.writerow(("site", fleet.site(number), "load", "", "", "", "", "", "", ""))
-            if fleet.gateways:
-                for number in range(fleet.sites):
-                    row = (fleet.gateway(number), fleet.site(number), "", "gateway")
-                    writer.writerow(("device", *row, "", "", "", "", ""))
-            for number in range(fleet.devices):
-                parent = fleet.gateway(number) if fleet.gateways else fleet.site(number)
-                row = (fleet.device(number), parent, "", "smoke_heat_head")
-                writer.writerow(("device", *row, "", "", "60", "", ""))
+            writer.writerows(_device_rows(fleet))
     except OSError as error:
         what = (error.strerror or str(error)).lower()
         raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
+
+
+def _device_rows(fleet: Fleet) -> Iterator[tuple[str, ...]]:
+    for number in range(fleet.sites if fleet.gateways else 0):
+        yield "device", fleet.gateway(number), fleet.site(number), "", "gateway", "", "", "", "", ""
+    for number in tqdm(range(fleet.devices), desc="inventory", unit=" devices", disable=None, leave=False):
+        parent = fleet.gateway(number) if fleet.gateways else fleet.site(number)
+        yield "device", fleet.device(number), parent, "", "smoke_heat_head", "", "", "60", "", ""
 
 
 def tails(seed: int) -> list[bytes]:

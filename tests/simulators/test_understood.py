@@ -6,6 +6,7 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alerts.alert import SignalClass
@@ -19,6 +20,7 @@ from ingest.sources import Source
 from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
 from simulators.load.fleet import OPENING, Fleet, write_inventory
+from simulators.load.forms import FireForm, Form
 from simulators.scenarios.story import load
 from simulators.tapes.replay import EPILOG
 from simulators.tapes.tapes import FIRE_TOPIC, Fires, fill
@@ -94,6 +96,21 @@ def test_the_load_is_understood() -> None:
     assert seen.states == {"smoke_alarm": False}
 
 
+def test_what_gateways_and_fires_of_the_load_say_is_understood() -> None:
+    fleet, sources = Fleet(devices=6, sites=2, gateways=True), load_sources(None).sources
+    form, numbers = Form(fleet, 1), np.array([1])
+    row = form.rows(speakers=numbers, turns=numbers, ids=numbers, ts=START // 1000)[0].tobytes()
+    topic, payload = row[form.topic].decode(), row[form.payload_at :]
+    seen = understood(Outgoing(at=START, topic=topic, payload=payload, site="", device=""), sources)
+    assert [(one.site, one.device, one.observed_at) for one in seen] == [
+        ("load-s00002", fleet.device(number), START) for number in (1, 3, 5)
+    ]
+    assert all(one.states == {"smoke_alarm": False} and one.values.keys() >= {"temperature", "smoke"} for one in seen)
+    topic, payload, _ = FireForm(fleet).row(site=1, packet_id=1, ts=START // 1000)
+    (fire,) = understood(Outgoing(at=START, topic=topic, payload=payload, site="", device=""), sources)
+    assert (fire.site, fire.device, fire.states) == ("load-s00002", "load-d0000002", {"smoke_alarm": True})
+
+
 def test_the_source_that_replay_s_help_shows_takes_the_fires_in_beside_the_recording() -> None:
     shown = re.search(r"- \{filter.*?\}\}", EPILOG, re.DOTALL)
     assert shown is not None
@@ -119,6 +136,10 @@ def test_the_inventories_of_town_and_load_are_taken(tmp_path: Path) -> None:
     assert all(device.expected_interval_s == 10 for device in known.devices)
     write_inventory(str(tmp_path / "load.csv"), Fleet(devices=100, sites=9))
     assert len(parse_inventory(tmp_path / "load.csv").devices) == 100
+    write_inventory(str(tmp_path / "gateways.csv"), Fleet(devices=100, sites=10, gateways=True))
+    devices = {device.id: device for device in parse_inventory(tmp_path / "gateways.csv").devices}
+    assert len(devices) == 110
+    assert (devices["load-d0000013"].gateway, devices["load-d0000013"].site) == ("load-g00003", "load-s00003")
 
 
 @pytest.mark.parametrize("seed", range(5))
