@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,6 +123,16 @@ def test_walls_hold_heat_and_smoke_that_a_canopy_lets_go() -> None:
     there = Place(x_m=2.0, y_m=4.0)
     assert felt(INDOORS, there, 90).temperature > 1.5 * felt(FIRE, there, 90).temperature
     assert felt(INDOORS, there, 800).smoke > felt(FIRE, there, 800).smoke
+
+
+def test_the_more_open_the_walls_the_less_layer_there_is() -> None:
+    there = Place(x_m=1.0, y_m=4.5)
+    rises = [
+        felt(battery(enclosure=msgspec.structs.replace(SHOP, openness=openness)), there, 200).temperature
+        for openness in (0.1, 0.3, 0.5)
+    ]
+    assert rises[1] < 0.75 * rises[0]
+    assert rises[2] < 0.75 * rises[1]
 
 
 def test_below_a_thin_layer_there_is_nothing() -> None:
