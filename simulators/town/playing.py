@@ -86,6 +86,8 @@ def publish(args: argparse.Namespace, play: Played, *, now: Callable[[], int], s
         greetings = (status(site=s.site, device=s.device, at=play.start, online=True) for s in known)
         count = 0
         for message in chain(greetings, messages(progress.over(play.reports()))):
+            if pace.ahead(message.at):
+                wires.flush()
             if not pace.until(message.at) or not wires.send(message):
                 break
             count += 1

@@ -25,6 +25,10 @@ class Pace:
             self._stop.wait(min(left / SECOND, 1.0))  # short waits, so that a changed clock is noticed
         return not self._stop.is_set()
 
+    def ahead(self, at: int) -> bool:
+        """Whether there is time until `at`."""
+        return self.wall(at) > self._now()
+
     def wall(self, at: int) -> int:
         """The wall time at which the time line reaches `at`."""
         return self._started + int((at - self._origin) / self._speed)

@@ -11,6 +11,7 @@ MAX_PACKET_ID = 65_535
 #: In the first byte of a PUBLISH: it may have been sent before.
 DUP = 0x08
 _CLEAN_SESSION, _USER, _PASSWORD = 0x02, 0x80, 0x40
+_WILL = 0x04 | 0x08 | 0x20  # a will, with QoS 1, retained
 _PUBACK, _PINGRESP = (0x40, 2), (0xD0, 0)
 
 
@@ -29,10 +30,23 @@ def _length(size: int) -> bytes:
             return bytes(out)
 
 
-def connect(*, client_id: str, keepalive_s: int, user: str = "", password: str = "", clean: bool = True) -> bytes:
-    """CONNECT; `clean`: the broker is to forget what it kept of this client, and to keep nothing."""
+def connect(
+    *,
+    client_id: str,
+    keepalive_s: int,
+    user: str = "",
+    password: str = "",
+    clean: bool = True,
+    will: tuple[str, bytes] | None = None,
+) -> bytes:
+    """CONNECT; `clean`: the broker is to forget what it kept of this client, and to keep nothing. `will`: topic and
+    payload of what it publishes, retained, when the connection breaks; a keepalive of 0 s is none."""
     flags = (_CLEAN_SESSION if clean else 0) | (_USER if user else 0) | (_PASSWORD if user and password else 0)
+    flags |= _WILL if will else 0
     body = _text("MQTT") + bytes([4, flags]) + keepalive_s.to_bytes(2, "big") + _text(client_id)
+    if will:
+        topic, payload = will
+        body += _text(topic) + len(payload).to_bytes(2, "big") + payload
     if user:
         body += _text(user)
         body += _text(password) if password else b""

@@ -12,6 +12,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from ingest.mqtt import BrokerAddress
 from simulators.wire.messages import Outgoing, status
+from simulators.wire.pipe import Pipe
 from simulators.wire.publisher import PATIENCE_S, Publisher, Will
 
 #: Each that keeps a status has a connection of its own, up to so many; more share these, by their sites.
@@ -31,19 +32,22 @@ class Wires:
     def __init__(self, *, broker: BrokerAddress, stop: threading.Event) -> None:
         self._broker = broker
         self._stop = stop
-        self._publishers: list[Publisher] = []
-        self._of_device: dict[str, Publisher] = {}
-        self._of_site: dict[str, Publisher] = {}
+        self._publishers: list[Publisher | Pipe] = []
+        self._of_device: dict[str, Publisher | Pipe] = {}
+        self._of_site: dict[str, Publisher | Pipe] = {}
 
     def connect(self, speakers: list[Speaker], *, at: int) -> None:
         """Open the connections; Unavailable when the broker is not there."""
+        if len(speakers) > MAX_CONNECTIONS:
+            self._publishers = [self._pipe(speaker, at) for speaker in speakers[:MAX_CONNECTIONS]]
+            return
         scout = Publisher(broker=self._broker, stop=self._stop, name="town")  # amqtt never answers MQTT 5 with a will
         scout.close()
-        self._publishers = [self._open(speaker, at, scout.protocols) for speaker in speakers[:MAX_CONNECTIONS]]
-        if len(speakers) <= MAX_CONNECTIONS:
-            for speaker, publisher in zip(speakers, self._publishers, strict=True):
-                self._of_device[speaker.device] = publisher
-                self._of_site.setdefault(speaker.site, publisher)
+        for speaker in speakers:
+            publisher = self._open(speaker, at, scout.protocols)
+            self._publishers.append(publisher)
+            self._of_device[speaker.device] = publisher
+            self._of_site.setdefault(speaker.site, publisher)
         if not self._publishers:  # a town of sleepers, that connect to speak and leave
             self._publishers.append(self._open(None, at, scout.protocols))
 
@@ -53,6 +57,12 @@ class Wires:
         if publisher is None:
             publisher = self._publishers[zlib.crc32(message.site.encode()) % len(self._publishers)]
         return publisher.publish(message.topic, message.payload, retain=message.retain)
+
+    def flush(self) -> None:
+        """Nothing more is to be said for now: what waits goes out."""
+        for publisher in self._publishers:
+            if isinstance(publisher, Pipe):
+                publisher.flush()
 
     def finish(self, *, patience_s: float = PATIENCE_S) -> None:
         """Wait until everything is acknowledged."""
@@ -66,15 +76,20 @@ class Wires:
                 publisher.close()
 
     def _open(self, speaker: Speaker | None, at: int, protocols: Sequence[MQTTProtocolVersion]) -> Publisher:
-        will = None
-        if speaker is not None:
-            offline = status(site=speaker.site, device=speaker.device, at=at, online=False)
-            will = Will(topic=offline.topic, payload=offline.payload)
         return Publisher(
             broker=self._broker,
             stop=self._stop,
             name=f"town-{speaker.device}" if speaker else "town",
-            will=will,
+            will=_last_will(speaker, at) if speaker else None,
             patience_s=float("inf"),
             protocols=protocols,
         )
+
+    def _pipe(self, speaker: Speaker, at: int) -> Pipe:
+        will = _last_will(speaker, at)
+        return Pipe(broker=self._broker, stop=self._stop, name=f"town-{speaker.device}", will=will)
+
+
+def _last_will(speaker: Speaker, at: int) -> Will:
+    offline = status(site=speaker.site, device=speaker.device, at=at, online=False)
+    return Will(topic=offline.topic, payload=offline.payload)
