@@ -53,12 +53,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, rename={"signal_class": "c
 
 
 class AlertsCheck:
-    """Compares, and tells a tally. `began`: what is older is of other feeds; `late` is too long; both µs."""
+    """Compares, and tells a tally. µs: `began`, `ended` of the feed, older lines are of others; `late` is too long."""
 
     def __init__(
-        self, lines: Iterable[Line], said: Mapping[Key, FireWord], tally: Tally, *, began: int, late: int
+        self, lines: Iterable[Line], said: Mapping[Key, FireWord], tally: Tally, *, began: int, ended: int, late: int
     ) -> None:
-        self._said, self._tally, self._late = said, tally, late
+        self._said, self._tally, self._ended, self._late = said, tally, ended, late
         self._lines: list[Line] = []
         self._fires: dict[Key, list[Line]] = defaultdict(list)
         self._burning: set[Key] = set()  #: since before the tapes began: a new word opens no alert
@@ -119,8 +119,10 @@ class AlertsCheck:
 
     def _check_truth(self, truth: Truth) -> None:
         alarmed = {site for site, _ in self._fires}
-        first = {fire.site: fire for fire in reversed(truth.fires)}
+        first = {fire.site: fire for fire in reversed(truth.fires) if _time(truth, fire.ignition) <= self._ended}
         self._tally.compare(Check.ALERTS, len(first))
+        if unsent := {fire.site for fire in truth.fires} - first.keys():
+            self._tally.not_checked(f"fires of the truth after the end of what was sent: {', '.join(sorted(unsent))}")
         for site, fire in first.items():
             if site not in alarmed:
                 expected = f"one for the fire of the truth ({fire.what})"
@@ -165,12 +167,19 @@ def _doubled(lines: list[Line]) -> Iterator[Finding]:
             )
 
 
+def _time(truth: Truth, text: str) -> int:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise OperatorError(f"--truth: {truth.recording}: {error}") from None
+
+
 class _Quiet:
     """A span of a truth without a fire, its times as numbers."""
 
     def __init__(self, span: Span, truth: Truth) -> None:
         self.span = span
-        self.start, self.end = parse_time(span.start), parse_time(span.end)
+        self.start, self.end = _time(truth, span.start), _time(truth, span.end)
         self._site = span.site or truth.site
         self._burning = {fire.site for fire in truth.fires}
 
@@ -181,10 +190,7 @@ class _Quiet:
 
 def _unexplained(lines: Iterable[Line], truth: Truth, said: Mapping[Key, FireWord]) -> Iterator[Finding]:
     """Fires that neither a device said nor the truth knows."""
-    try:
-        quiet = [_Quiet(span, truth) for span in truth.quiet]
-    except ValueError as error:
-        raise OperatorError(f"--truth: {truth.recording}: quiet: {error}") from None
+    quiet = [_Quiet(span, truth) for span in truth.quiet]
     sites = {fire.site for fire in truth.fires}
     for line in lines:
         span = next((each.span for each in quiet if each.covers(line)), None)

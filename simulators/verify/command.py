@@ -160,7 +160,8 @@ def _alerts(args: argparse.Namespace, said: Said, tally: Tally) -> AlertsCheck |
         return None
     lines = read_lines(args.alerts, Line, option="--alerts", made_by="`emberwatch alerts export`")
     late = int(args.late * SECOND)
-    check = AlertsCheck(lines, said.fires, tally, began=said.earliest() - BELIEVED, late=late)
+    began, ended = said.span()
+    check = AlertsCheck(lines, said.fires, tally, began=began - BELIEVED, ended=ended, late=late)
     truth = read_truth(Path(args.truth)) if args.truth else None
     if truth is None:
         tally.not_checked("whether alerts are of real fires (no --truth)")

@@ -151,9 +151,7 @@ class ReadingsCheck:
 
     def _span(self) -> tuple[datetime, datetime]:
         """All times that these readings may have been given."""
-        said = self._said
-        times = [said.first_at, said.last_at, *_ends(said.ts[said.ts != NO_TIME])]
-        first, last = (min(max(each, _NEVER_BEFORE), _NEVER_AFTER) for each in (min(times), max(times)))
+        first, last = (min(max(each, _NEVER_BEFORE), _NEVER_AFTER) for each in self._said.span())
         return to_datetime(first - BELIEVED), to_datetime(last + HOUR)
 
     def _asked(
@@ -250,10 +248,6 @@ class ReadingsCheck:
                 problem = self._problems.get(first + place)
                 if problem is not None:
                     self._tally.found(_finding(problem, topic, item))
-
-
-def _ends(times: Column) -> list[int]:
-    return [int(times.min()), int(times.max())] if len(times) else []
 
 
 def _finding(problem: tuple[Kind, str], topic: str, item: Observation) -> Finding:

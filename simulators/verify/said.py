@@ -121,10 +121,11 @@ class Said:
         mark, fire = np.array(self._mark, np.uint64), np.array(self._fire, np.bool_)
         self.repeat, self.maybe_repeat = _repeats(self.device, self.ts, mark, fire & self.alone)
 
-    def earliest(self) -> int:
-        """When it began by its own times, µs."""
+    def span(self) -> tuple[int, int]:
+        """Its first and last moment, by its own times and by when it was sent, µs."""
         timed = self.ts[self.ts != NO_TIME]
-        return min(self.first_at, int(timed.min())) if len(timed) else self.first_at
+        own = [int(timed.min()), int(timed.max())] if len(timed) else []
+        return min([self.first_at, *own]), max([self.last_at, *own])
 
     def fire_sites(self, sites: Container[str]) -> dict[str, int]:
         """Those among the sites whose devices said a fire state, and when the first was sent (µs)."""

@@ -205,6 +205,16 @@ def test_alarm_normal_alarm_again_is_news_and_the_same_alarm_at_once_is_a_repeat
     assert feed.verify()[:2] == (0, [])
 
 
+def test_a_repeat_long_after_may_be_a_duplicate_or_news(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulators.verify.said.REMEMBERED", 4)
+    feed.put(START + 9 * SECOND, *feed.messages[0][1:], end="duplicate")
+    assert feed.verify()[:2] == (0, [])
+    spoil("messages", stored=1, duplicate=-1)(feed)
+    assert feed.verify()[:2] == (0, [])
+    monkeypatch.setattr("simulators.verify.said.REMEMBERED", 9)
+    assert feed.verify()[:2] == (1, ["wrong messages"])
+
+
 def test_of_messages_in_other_formats_only_the_number_is_compared(feed: Feed) -> None:
     feed.put(START, "zigbee2mqtt/h9", b'{"temperature":20}', end="quarantined")
     code, found, report = feed.verify()
@@ -278,6 +288,12 @@ def test_every_fire_of_the_truth_has_an_alert(feed: Feed) -> None:
     feed.alert(START + 5 * SECOND, "shed-1", "h1", rule="heat-rise")
     feed.page(START + 6 * SECOND, "shed-1")
     assert feed.verify()[:2] == (0, [])
+
+
+def test_a_fire_of_the_truth_that_nobody_sent_any_more_is_said_not_to_be_checked(feed: Feed) -> None:
+    feed.truth = TRUTH | {"fires": [FIRE, FIRE | {"site": "shed-1", "ignition": iso(START + 99 * SECOND)}]}
+    code, _, report = feed.verify()
+    assert code == 0 and "fires of the truth after the end of what was sent: shed-1" in report["not_checked"]
 
 
 def test_a_fire_alert_where_the_truth_has_no_fire_and_no_device_said_one_is_wrong(feed: Feed) -> None:
@@ -418,7 +434,8 @@ def test_what_cannot_be_read_is_named(feed: Feed, complaint: Callable[..., str],
     assert "name a file to write to" in complaint(
         "--sent", feed.tape(), *feed.options(), "--out", str(tmp_path / "no" / "out")
     )
-    assert "truth" in complaint("--sent", feed.tape(), *feed.options(), "--truth", feed.file("t.json", "{}"))
+    for text in ("{}", json.dumps(TRUTH | {"fires": [FIRE | {"ignition": "noon"}]})):
+        assert "truth" in complaint("--sent", feed.tape(), *feed.options(), "--truth", feed.file("t.json", text))
 
 
 def test_an_empty_tape_has_nothing_to_compare(feed: Feed, complaint: Callable[..., str]) -> None:
