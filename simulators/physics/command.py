@@ -17,8 +17,11 @@ EPILOG = """\
 Runs the model of each measured fire (FSRI's room, Vettori's sprinkler tests, NIST's smoke alarm study) and prints how
 far it is off where a thermocouple 20 to 25 mm under the ceiling reached 57 °C, and where sprinklers and smoke alarms
 told. The model is never told what the thermocouples read: gas burners by the power they were set to, chairs and sofas
-by the calorimeter's curves of other burns of the same piece, NIST's by how fast they lost weight. Medians over
-thermocouples; + is later or hotter than measured. "From +5 K" leaves out how long the fuel took to catch.
+by the calorimeter's curves of other burns of the same piece, NIST's by how fast they lost weight.
+
+Medians over thermocouples, error = model minus measured: the time to 57 °C; the time from +5 K to 57 °C, which leaves
+out how long the fuel took to catch; the rise at the moment the measurement reached 57 °C; how fast it rose then, K/min;
+the rise a minute later, in %.
 
 examples:
   python -m simulators physics

@@ -12,7 +12,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     temperature: float = 0.0  #: K
     smoke: float = 0.0  #: obscuration, dB/m
-    humidity: float = 0.0  #: points of %RH, may be negative
+    humidity: float = 0.0  #: points of %RH beside what heating the same vapour takes away, may be negative
     co: float = 0.0  #: ppm
     velocity: float = 0.0  #: of the flow past the place, m/s; 0 = still air
 

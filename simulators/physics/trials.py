@@ -109,9 +109,9 @@ def _fsri(path: Path, group: str, curve: Curve, fuel: Fuel, base_m: float) -> Tr
     _, door, where, _ = name.split("_")
     data = table(path)
     x, y, walls = STOOD[where]
-    times = data["Time"].to_numpy(float)
+    times = _numbers(data, "Time", path)
     probes = tuple(
-        Probe(name=quadrant, place=Place(x_m=at[0], y_m=at[1]), celsius=_column(data, quadrant))
+        Probe(name=quadrant, place=Place(x_m=at[0], y_m=at[1]), celsius=_quadrant(data, quadrant, path))
         for quadrant, at in QUADRANTS.items()
     )
     return Trial(
@@ -128,8 +128,8 @@ def _fsri(path: Path, group: str, curve: Curve, fuel: Fuel, base_m: float) -> Tr
     )
 
 
-def _column(data: pd.DataFrame, quadrant: str) -> Column:
-    return data[f"Quadrant {quadrant} Temperature 25 mm Below Ceiling"].to_numpy(float)
+def _quadrant(data: pd.DataFrame, quadrant: str, path: Path) -> Column:
+    return _numbers(data, f"Quadrant {quadrant} Temperature 25 mm Below Ceiling", path)
 
 
 def _hood(data: pd.DataFrame) -> Column | None:
@@ -196,7 +196,7 @@ def vettori(folder: Path) -> Iterator[Trial]:
     for path in _files(folder, "Vettori_Flat_Ceiling_Test_*.csv"):
         number = int(path.stem.rpartition("_")[2])
         x, y, walls = BURNER_AT[(number - 1) // 15]
-        data = table(path).dropna(subset=["TIME"])
+        data = table(path)
         told = [key.split("-") for key in map(str, activations.index) if key.startswith(f"Time-{number}-")]
         yield Trial(
             group="smooth ceiling" if (number - 1) % 5 < 3 else "ceiling with beams",
@@ -207,17 +207,13 @@ def vettori(folder: Path) -> Iterator[Trial]:
             base_m=0.3,
             curve=PROGRAMMES[("fast", "medium", "slow")[(number - 1) % 15 // 5]],
             fuel=FUELS["gas"],
-            times=data["TIME"].to_numpy(float),
+            times=_numbers(data, "TIME", path),
             probes=tuple(
-                Probe(name=f"tree {tree}", place=Place(x_m=at[0], y_m=at[1]), celsius=_tree(data, tree))
-                for tree, at in TREES.items()
+                Probe(name=f"tree {tree}", place=_tree_place(tree), celsius=_numbers(data, f"TC_{tree}_02", path))
+                for tree in TREES  # _02: 25 mm below the ceiling, where a head sits
             ),
             heads=tuple(("sprinkler", _tree_place(int(key[2])), float(activations["-".join(key)])) for key in told),
         )
-
-
-def _tree(data: pd.DataFrame, tree: int) -> Column:
-    return data[f"TC_{tree}_02"].to_numpy(float)  # 25 mm below the ceiling, where a head sits
 
 
 def _tree_place(tree: int) -> Place:
@@ -242,7 +238,9 @@ def nist(folder: Path) -> Iterator[Trial]:
     """Flaming fires that are told by their loss of weight times the heat of furniture."""
     activations = table(folder / "Activation_Times.csv").iloc[0]
     for test, station in ORIGIN.items():
-        data = table(folder / f"NIST_Smoke_Alarms_{test}.csv").dropna(subset=["TIME"])
+        path = folder / f"NIST_Smoke_Alarms_{test}.csv"
+        data = table(path)
+        times = _numbers(data, "TIME", path)
         room, burnt, probe = NIST_ROOMS[station]
         meter = f"SM{station}_1"
         alarms = [float(activations[key]) for key in activations.index if _photoelectric(str(key), test, station)]
@@ -253,15 +251,15 @@ def nist(folder: Path) -> Iterator[Trial]:
             place=Place(x_m=burnt[0], y_m=burnt[1]),
             walls=1,
             base_m=0.4,
-            curve=_by_weight(data),
+            curve=_by_weight(times, _numbers(data, "Load", path)),
             fuel=FUELS["furniture"],
-            times=data["TIME"].to_numpy(float),
+            times=times,
             probes=(
                 Probe(
                     name=station,
                     place=Place(x_m=probe[0], y_m=probe[1]),
-                    celsius=data[f"TC{station}_1"].to_numpy(float),
-                    smoke=10 * data[meter].to_numpy(float) if meter in data else None,
+                    celsius=_numbers(data, f"TC{station}_1", path),
+                    smoke=10 * _numbers(data, meter, path) if meter in data else None,
                 ),
             ),
             heads=(("photoelectric", Place(x_m=NIST_ALARMS[station][0], y_m=NIST_ALARMS[station][1]), min(alarms)),),
@@ -272,9 +270,8 @@ def _photoelectric(key: str, test: str, station: str) -> bool:
     return key.startswith(f"{test}-Pho") and key.endswith(station)
 
 
-def _by_weight(data: pd.DataFrame) -> Measured:
+def _by_weight(times: Column, lost: Column) -> Measured:
     """kW from the loss of weight, as far as it only grows: then the fire was put out."""
-    times, lost = data["TIME"].to_numpy(float), data["Load"].to_numpy(float)
     until = int(np.argmax(lost)) + 1
     seconds = np.arange(0.0, times[until - 1])
     before, after = seconds - WEIGHED_S / 2, seconds + WEIGHED_S / 2
@@ -282,6 +279,13 @@ def _by_weight(data: pd.DataFrame) -> Measured:
     loss = np.interp(after, times[:until], weight) - np.interp(before, times[:until], weight)
     kws = loss / (np.minimum(after, times[until - 1]) - np.maximum(before, 0.0)) * FUELS["furniture"].heat_kj_g * 1000
     return Measured(times=tuple(seconds.tolist()), kws=tuple(kws.tolist()))
+
+
+def _numbers(data: pd.DataFrame, name: str, path: Path) -> Column:
+    """A column of a table; OperatorError when it has none of that name."""
+    if name not in data:
+        raise OperatorError(f"{path}: no column {name!r}; is it the table of the data set that --data DIR should hold?")
+    return data[name].to_numpy(float)
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -125,6 +128,17 @@ def test_the_table_prints_a_line_for_each_group(
     assert "vettori_45 tree 1: 57 °C after" in printed
     assert "1 photoelectric heads told after 108 s" in printed
     assert "nan" not in printed
+
+
+def test_a_table_of_something_else_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "fsri_compartments"
+    folder.mkdir()
+    (folder / "100kW_Open_Center_2.csv.gz").write_bytes(gzip.compress(b"Time,Smoke\n0,1\n"))
+    assert main(["physics", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"simulators: {folder}/100kW_Open_Center_2.csv.gz: no column 'Quadrant A Temperature 25 mm Below Ceiling'; "
+        "is it the table of the data set that --data DIR should hold?\n"
+    )
 
 
 def test_a_wrong_folder_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
