@@ -25,21 +25,21 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stuck(Span, frozen=True, kw_only=True):
-    """A quantity repeats the value it had at the start, or `value`."""
+    """A quantity repeats the value it had at the start, or `value`. The device believes it: its own alarms go by it."""
 
     quantity: str
     value: float | None = None
 
 
 class Drift(Span, frozen=True, kw_only=True):
-    """A quantity reads wrong by so much more each day, from 0 at the start."""
+    """A quantity reads wrong by so much more each day, from 0 at the start. The device believes it."""
 
     quantity: str
     per_day: float
 
 
 class Glitch(Span, frozen=True, kw_only=True):
-    """Single readings of a quantity are off by `by`, each with this chance (0 to 1)."""
+    """Single readings of a quantity are told wrong by `by`, each with this chance (0 to 1); they alarm no head."""
 
     quantity: str
     by: float
@@ -47,7 +47,8 @@ class Glitch(Span, frozen=True, kw_only=True):
 
 
 class Battery(Span, frozen=True, kw_only=True):
-    """The battery stands at `percent` at the start and loses `per_day` points; empty, the device says nothing more."""
+    """The battery stands at `percent` at the start and loses `per_day` points. Below 15 % the device says so; empty,
+    it says nothing more until the end, when somebody has changed it."""
 
     percent: float
     per_day: float
@@ -56,7 +57,9 @@ class Battery(Span, frozen=True, kw_only=True):
 class Away(Span, frozen=True, kw_only=True):
     """No way to the broker. `keeps`: what was measured meanwhile is sent together afterwards, else it is lost.
 
-    `will`: the broker tells of it (status offline) so many seconds after the start; None: nobody does.
+    A gateway's takes all it speaks for with it; a site's concerns the devices there that speak for themselves, the
+    gateway among them. `will_after_s`: the broker tells of it (status offline) so long after the start; None: nobody
+    does. Only what has a connection that stays has a will: gateways, and mains devices that speak for themselves.
     """
 
     keeps: bool
@@ -71,23 +74,33 @@ class Clock(Span, frozen=True, kw_only=True):
 
 
 class Reboot(Span, frozen=True, kw_only=True):
-    """Off from the start to the end; afterwards its seq begins again at 1 and it says at once what it measures."""
+    """Off from the start to the end; afterwards its seq begins again at 1 and it says at once what it measures.
+
+    A gateway that is off takes all it speaks for with it. After 45 s the broker tells of one that keeps a status.
+    """
 
 
 class Mains(Span, frozen=True, kw_only=True):
-    """No mains: mains devices say `mains_lost` and live `reserve_s` on their battery; piles are off at once."""
+    """No mains: mains devices say `mains_lost` and live `reserve_s` on their battery; piles, and the surface probes
+    that hang on their supply, are off at once. Then all are off as with `Reboot`."""
 
     reserve_s: float = 3600.0
 
 
 class States(Span, frozen=True, kw_only=True):
-    """The device says these states, whatever it measures: a test, a tamper, an alarm nobody lit."""
+    """The device says these states, at once and whatever it measures: a test, a tamper, an alarm nobody lit.
+
+    At the end it says that they are over.
+    """
 
     states: dict[str, bool]
 
 
 class Charging(Span, frozen=True, kw_only=True):
-    """A pile charges with so many watts, beside its ordinary use; 0 W: a protective stop holds it off."""
+    """A pile charges with so many watts, beside its ordinary use; 0 W: a protective stop holds all of it off.
+
+    It tells of the change at once.
+    """
 
     watts: float
 
@@ -98,7 +111,8 @@ Trouble = Stuck | Drift | Glitch | Battery | Away | Clock | Reboot | Mains | Sta
 class Spell(msgspec.Struct, frozen=True, kw_only=True):
     """Weather that differs from the season's, over the sites of an area and below it ("" = the whole town).
 
-    None leaves a thing as the season has it. The change comes and goes over `ease_s`.
+    None leaves a thing as the season has it. The change comes and goes over `ease_s`, inside its time. Humidity is
+    that of the day's mean temperature: the vapour stays while the day and the roof warm the air, so noon is drier.
     """
 
     start_at: int

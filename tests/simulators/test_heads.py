@@ -241,6 +241,15 @@ def test_what_was_not_kept_is_lost_and_the_broker_tells_of_it() -> None:
     assert measured[-1].seq > len(measured)  # it went on counting
 
 
+def test_a_head_cut_off_from_its_gateway_is_missed_by_nobody_else() -> None:
+    head = f"{GATEWAY_SHED.id}-h02"
+    away = Away(
+        site=GATEWAY_SHED.id, device=head, start_at=START + 100 * SECOND, end_at=START + 300 * SECOND, keeps=False
+    )
+    plain, cut = told([GATEWAY_SHED]), told([GATEWAY_SHED], plan=Plan(troubles=(away,)))
+    assert cut == [r for r in plain if not (r.device == head and between(r, 100, 300))]  # and no status: it has none
+
+
 def test_an_alarm_that_began_while_away_is_urgent_afterwards() -> None:
     away = Away(site=SHED.id, device=HEAD, start_at=START + 100 * SECOND, end_at=START + 200 * SECOND, keeps=False)
     plan = Plan(troubles=(away,), sources=(puff(after=150, lasts=300, smoke=0.5),))

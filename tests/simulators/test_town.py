@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import takewhile
 from pathlib import Path
@@ -23,6 +26,7 @@ from simulators.town.life import reports
 from simulators.town.models import Model
 from simulators.town.plan import ORDINARY, Plan
 from simulators.wire.messages import Outgoing, messages
+from tests.support.data import ROOT
 
 START = 1_777_593_600 * SECOND
 
@@ -49,6 +53,15 @@ def run(*arguments: str) -> int:
 def test_the_same_seed_gives_the_same_bytes() -> None:
     assert life(seed=7) == life(seed=7)
     assert life(seed=7) != life(seed=8)
+
+
+def test_the_order_of_sets_and_hashes_changes_no_byte(tmp_path: Path) -> None:
+    for number in "12":
+        what = ("--scenario", "power_cut", "--seconds", "700", "--start", "2026-05-01T08:00:00+08:00")
+        command = [sys.executable, "-m", "simulators", "town", *what, "--readings", str(tmp_path / f"{number}.csv")]
+        subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": number}, capture_output=True)
+    for ending in ("csv", "truth.json"):
+        assert (tmp_path / f"1.{ending}").read_bytes() == (tmp_path / f"2.{ending}").read_bytes()
 
 
 def test_a_fire_changes_nothing_for_the_heads_of_other_sheds() -> None:
