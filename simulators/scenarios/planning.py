@@ -82,7 +82,8 @@ def _here(picked: Picked, site: Site, seed: str, begin: int, event: Event, telli
 
 def make_truth(true: Piece, town: Town, telling: Telling, *, begin: int, end: int, interval_s: float) -> Truth:
     """What is known of a recording of this town from `begin` until before `end` (µs)."""
-    fires = sorted((fire for fire in true.fires if fire.warm_at < end), key=lambda fire: fire.ignition)
+    known = sorted((fire for fire in true.fires if fire.warm_at < end), key=lambda fire: fire.ignition)
+    fires = [fire for fire in known if fire.ignition < end]
     return Truth(
         recording=telling.name,
         source=f"invented: python -m simulators town --scenario {telling.name} --seed {telling.seed}",
@@ -92,8 +93,8 @@ def make_truth(true: Piece, town: Town, telling: Telling, *, begin: int, end: in
         interval_s=interval_s,
         ignition=iso(fires[0].ignition) if fires else None,
         fires=[_burning(fire, fires, town) for fire in fires],
-        references=_marks(fires, end),
-        quiet=_quiet(fires, begin, end, alone=len(town.sites) == 1),
+        references=_marks(known, end),
+        quiet=_quiet(known, begin, end, alone=len(town.sites) == 1),
         nuisances=_spans(true.nuisances, begin, end),
         faults=_spans([_fault(trouble) for trouble in true.troubles if type(trouble) in FAULTS], begin, end),
     )

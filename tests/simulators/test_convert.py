@@ -75,6 +75,11 @@ def test_nist_fires_alarm_and_heat_when_the_readme_says(
     assert not [row for row in rows if row.states.get("smoke_alarm") and after_s(row) < photoelectric - 60]
 
 
+def test_the_one_fire_of_a_recording_is_named_like_those_of_a_town(folder: Path) -> None:
+    _, truth = converted("nist_smoke_alarms", "SDC02", folder)
+    assert truth["fires"] == [{"what": "fire", "site": truth["site"], "ignition": truth["ignition"]}]
+
+
 def test_all_71_activations_of_the_nist_alarms_are_kept(folder: Path) -> None:
     converted("nist_smoke_alarms", "SDC02", folder)
     truths = [json.loads((folder / f"{test}.truth.json").read_bytes()) for test in ("SDC02", "SDC05", "SDC07", "SDC10")]

@@ -202,6 +202,14 @@ def load_start(truth: Truth) -> int:
     return marks["the surface of the pack begins to warm"]
 
 
+def test_a_recording_that_ends_before_the_first_vapour_has_no_fire_and_yet_no_quiet_pack() -> None:
+    begin, end = START - 60 * MINUTE, START - SECOND
+    truth = plan("battery_fire", SMALL, begin=begin, end=end)[1]
+    assert not truth.fire and truth.fires == []
+    warm = [span for span in truth.quiet if span.what == "before the fire"]
+    assert [parse_time(span.start) for span in warm] == [begin] and parse_time(warm[0].end) < end
+
+
 def test_a_town_of_one_site_is_never_called_quiet_while_it_burns() -> None:
     alone = build_town(devices=6, sites=1, seed=1)
     truth = load("smoulder").plan(town=alone, start_at=START, seed=1, begin=START - MINUTE, end=START + 60 * MINUTE)[1]
