@@ -59,9 +59,7 @@ def test_heads_farther_away_see_it_later_and_weaker(seed: int) -> None:
     told = {device: first(reports, "smoke_alarm", device) for device in devices}
     peak = {device: max(r.values["temperature"] for r in reports if r.device == device) for device in devices}
     order = sorted(devices, key=lambda device: told[device])
-    assert all(
-        later > sooner for sooner, later in zip(*[[told[d] for d in order][k:] for k in (0, 1)], strict=False)
-    )
+    assert all(later > sooner for sooner, later in zip(*[[told[d] for d in order][k:] for k in (0, 1)], strict=False))
     assert order[0] == max(peak, key=lambda device: peak[device])
 
 
