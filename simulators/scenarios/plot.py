@@ -34,7 +34,7 @@ STATE_COLOURS = {
     "tamper": "#34495e",
     "test": "#3498db",
 }
-FIRE, FLAME, NUISANCE, FAULT, QUIET = "#c0392b", "#e67e22", "#f1c40f", "#7f8c8d", "#27ae60"
+FIRE, FLAME, NUISANCE, FAULT, QUIET, REFERENCE = "#c0392b", "#e67e22", "#f1c40f", "#7f8c8d", "#27ae60", "#2980b9"
 #: More devices than this have no line of their own in the legend, more rows than that no strip.
 NAMED, STRIPS = 14, 24
 WIDTH_IN, DPI = 13.0, 100
@@ -165,8 +165,11 @@ def _told(seen: Picture) -> list[tuple[str, str, list[tuple[int, int]]]]:
         (fire.what + (f" {fire.site}" if fire.site else ""), FIRE, [(parse_time(fire.ignition), _end(fire.out, seen))])
         for fire in truth.fires
     ]
+    tick = max(1, (seen.end - seen.begin) // 500)
+    marked = [(at, at + tick) for mark in truth.references if (at := parse_time(mark.at)) < seen.end]
     return [
         *fires,
+        *([("reference times", REFERENCE, marked)] if marked else []),
         *_merged(truth.nuisances, NUISANCE),
         *_merged(truth.faults, FAULT),
         *_merged(truth.quiet, QUIET),
