@@ -27,6 +27,8 @@ from simulators.tapes.tapefile import Properties, Taped
 ANSWER_S = 5.0
 #: How long one call of `hear` may take in messages before its owner gets them.
 READ_S = 0.02
+#: How long to wait for what only mosquitto says.
+COUNT_S = 0.3
 #: Where mosquitto counts the messages that it dropped because a client was too slow.
 DROPPED = "$SYS/broker/publish/messages/dropped"
 
@@ -47,6 +49,7 @@ class Ear:
         self._broker, self._filters, self._now = broker, filters, now
         self._about_itself = any(matches(filter_, DROPPED) for filter_ in filters)
         self._counts: list[int] = []
+        self._before = 0
         self._heard: list[Taped] = []
         self._entry: ReasonCode | None = None
         self._granted: list[ReasonCode] = []
@@ -67,13 +70,20 @@ class Ear:
 
     @property
     def dropped(self) -> int | None:
-        return self._counts[-1] - self._counts[0] if self._counts else None
+        return self._counts[-1] - self._before if self._counts else None
 
     def hear(self, wait_s: float) -> list[Taped]:
         """What has come, in order; waits so long for the first of it. Empty also when the connection is lost."""
         self._serve(wait_s)
         heard, self._heard = self._heard, []
         return heard
+
+    def ask_dropped(self) -> None:
+        """Have the broker say once more how many: what it said to a client that was too slow, it dropped too."""
+        known = len(self._counts)
+        if not self.lost:
+            self._client.subscribe(DROPPED, 0)
+            self._await(lambda: len(self._counts) > known, COUNT_S)
 
     def close(self) -> None:
         """Leave in good order."""
@@ -92,7 +102,8 @@ class Ear:
             self._client.subscribe([(filter_, self._wish()) for filter_ in self._filters])
             self._await(lambda: bool(self._granted))
             self._check_granted()
-            self._client.subscribe(DROPPED, 0)
+            self.ask_dropped()
+            self._before = self._counts[0] if self._counts else 0
         except BaseException:
             self.close()
             raise
@@ -109,8 +120,8 @@ class Ear:
                 what = f"the broker refuses the filter: {str(code).lower()}; check its access rules"
                 raise OperatorError(f"--topic {filter_}: {self._broker}: {what}")
 
-    def _await(self, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + ANSWER_S
+    def _await(self, done: Callable[[], bool], seconds: float = ANSWER_S) -> None:
+        deadline = time.monotonic() + seconds
         while not done() and not self.lost and time.monotonic() < deadline:
             self._serve(0.1)
 

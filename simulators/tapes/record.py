@@ -30,7 +30,7 @@ content type and user properties, and when it came. (By MQTT 3.1.1 brokers send 
 messages, the retain flag.) Retained messages come first, as they do to every new subscriber; what filters that
 overlap bring twice is kept twice.
 A broker that goes away is waited for; from when to when nothing was heard is said and noted on the tape. A broker
-drops messages for clients that do not keep up: with mosquitto, which counts them, record says how many.
+drops messages for clients that do not keep up: with mosquitto, which counts them every 10 s, record says how many.
 Ends with Ctrl-C, after --seconds or with --count. Killed, it leaves a tape that lacks its last second at most.
 
 examples:
@@ -101,6 +101,7 @@ class Recorder:
                 self._take(tape, bar)
                 if self._ear.lost and not self._over():
                     self._come_back(tape)
+        self._ear.ask_dropped()
         self._report()
         return 1 if self._ear.lost else 0
 
