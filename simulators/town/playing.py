@@ -45,8 +45,9 @@ class Progress:
 
     def __init__(self, start: int, end: int | None) -> None:
         self._last = start // SECOND
+        self._end = None if end is None else end // SECOND
         self._count = 0
-        total = None if end is None else (end - start) // SECOND
+        total = None if self._end is None else self._end - self._last
         self._bar = tqdm(total=total, unit="s", desc="town's time", disable=None, mininterval=0.2)
 
     def __enter__(self) -> Self:
@@ -64,12 +65,16 @@ class Progress:
             return
         for report in told:
             self._count += 1
-            second = report.at // SECOND
-            if second != self._last:
-                self._bar.set_postfix_str(f"{self._count} reports", refresh=False)
-                self._bar.update(second - self._last)
-                self._last = second
+            if report.at // SECOND != self._last:
+                self._show(report.at // SECOND)
             yield report
+        if self._end is not None:
+            self._show(self._end)
+
+    def _show(self, second: int) -> None:
+        self._bar.set_postfix_str(f"{self._count} reports", refresh=False)
+        self._bar.update(second - self._last)
+        self._last = second
 
 
 def publish(args: argparse.Namespace, play: Played, *, now: Callable[[], int], stop: threading.Event) -> None:

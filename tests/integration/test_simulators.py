@@ -124,6 +124,15 @@ def test_a_progress_bar_is_shown_on_a_terminal_alone(mosquitto: Broker, tmp_path
     assert simulators(*arguments).stderr == ""
 
 
+def test_a_town_shows_its_time_on_a_terminal_alone(tmp_path: Path) -> None:
+    arguments = ("town", "--devices", "600", "--seconds", "3600", "--readings", str(tmp_path / "day.parquet"))
+    code, shown = on_a_terminal(*arguments)
+    assert code == 0
+    assert "town's time" in shown
+    assert "3600/3600" in shown
+    assert simulators(*arguments).stderr == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_replay_that_is_interrupted_waits_for_its_acknowledgements(
     number: signal.Signals, mosquitto: Broker, tmp_path: Path
