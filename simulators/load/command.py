@@ -6,7 +6,7 @@ import argparse
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,17 +15,16 @@ from tqdm import tqdm
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from simulators.load.account import Account, Report, backs, lines
+from simulators.load.asked import Asked, burst, check, cut, storm
 from simulators.load.connections import Connections, allow
-from simulators.load.fleet import MOST_DEVICES, MOST_SITES, Fleet, write_inventory
+from simulators.load.fleet import write_inventory
 from simulators.load.forms import Form
-from simulators.load.generator import Event, Generator
+from simulators.load.generator import Generator
 from simulators.load.taping import Taping
-from simulators.load.timetable import Burst, Storm, Timetable
-from simulators.options import add_broker, add_sent, delay, parse_broker, positive, span, whole
+from simulators.options import add_broker, add_sent, parse_broker, positive, span, whole
 from simulators.tapes.tapefile import TapeWriter
-from simulators.wire.packets import MAX_PACKET_ID
 
-#: Readings of one device at most so often, when nothing else says how long a load lasts, s.
+#: How long a load lasts when nothing says it, s.
 DEFAULT_S = 10.0
 #: mosquitto from 2.0.16 on ends a connection to which it could not write 1,000 acknowledgements (max_queued_messages).
 WINDOW = 1_000
@@ -37,6 +36,7 @@ A device always speaks over the same connection. Open loop: messages are due at 
 (--rate, --burst, --storm, together or each alone). Closed loop: as fast as the broker answers (--closed).
 Prints what was offered (planned), sent and acknowledged, the rate in each second, and how late messages went out;
 exit 1 when not all was acknowledged, and a line when the load could not be offered as asked.
+Emberwatch sets aside what one device says more than 3,000 times a minute: ask for enough --devices.
 
 examples:
   python -m simulators load --inventory load.csv --devices 620000      the inventory of its devices, nothing is sent
@@ -69,16 +69,16 @@ def _add_pace(pace: argparse._ArgumentGroup) -> None:
     pace.add_argument("--rate", type=positive, metavar="N", help="messages a second")
     pace.add_argument("--seconds", type=span, default=DEFAULT_S, metavar="N", help="how long (default 10)")
     pace.add_argument("--closed", type=positive, metavar="N", help="each connection keeps N messages unacknowledged")
-    pace.add_argument("--burst", type=_burst, metavar="N:EVERY", help="N messages more at once, each EVERY seconds")
+    pace.add_argument("--burst", type=burst, metavar="N:EVERY", help="N messages more at once, each EVERY seconds")
     pace.add_argument(
-        "--storm", type=_storm, metavar="S[:AT]", help="every device once more within S seconds, from AT (0) on"
+        "--storm", type=storm, metavar="S[:AT]", help="every device once more within S seconds, from AT (0) on"
     )
     pace.add_argument(
         "--fire-every", type=span, metavar="S", help="each S seconds another site says smoke_alarm on its alarm topic"
     )
     pace.add_argument(
         "--reconnect",
-        type=_cut,
+        type=cut,
         action="append",
         default=[],
         metavar="N:AT",
@@ -101,133 +101,71 @@ def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Write the inventory, send, and say what became of it."""
-    fleet = _fleet(args)
-    paced = bool(args.rate or args.closed or args.burst or args.storm)
-    table, events = _plan(args, fleet)
+    asked = check(args)
     if args.inventory:
-        write_inventory(args.inventory, fleet)
-    if paced:
-        return _send(args, fleet, table, events, now, stop)
+        write_inventory(args.inventory, asked.fleet)
+    if asked.paced:
+        return _send(asked, args, now, stop)
     if args.inventory:
         return 0
     raise OperatorError("--rate: say how many messages a second, such as --rate 1000; or --closed, --burst, --storm")
 
 
-def _fleet(args: argparse.Namespace) -> Fleet:
-    devices = args.devices
-    if args.gateway and args.sites:
-        raise OperatorError("--sites: with --gateway the sites follow from --devices; leave one of them out")
-    if args.gateway and devices % args.gateway:
-        raise OperatorError(f"--gateway {args.gateway}: {devices} devices are no whole number of gateways")
-    if args.gateway and args.gateway > 1_000:
-        raise OperatorError(f"--gateway {args.gateway}: at most 1000 readings go into one message")
-    sites = devices // args.gateway if args.gateway else min(args.sites or -(-devices // 20), devices)
-    if devices > MOST_DEVICES or sites > MOST_SITES:
-        raise OperatorError(f"--devices {devices}: at most {MOST_DEVICES} at {MOST_SITES} sites have numbers in ids")
-    return Fleet(devices=devices, sites=sites, gateways=bool(args.gateway))
-
-
-def _plan(args: argparse.Namespace, fleet: Fleet) -> tuple[Timetable | None, list[Event]]:
-    """What is due when in an open loop, None in a closed one."""
-    if args.closed:
-        for option in ("rate", "burst", "storm", "fire_every", "reconnect"):
-            if getattr(args, option):
-                name = option.replace("_", "-")
-                raise OperatorError(f"--closed: sends as fast as the broker answers; leave --{name} out")
-        if args.closed > MAX_PACKET_ID:
-            raise OperatorError(f"--closed {args.closed}: MQTT has {MAX_PACKET_ID} packet ids for each connection")
-        return None, []
-    length = round(args.seconds * SECOND) if args.rate or args.burst else 0
-    storm = Storm(count=fleet.speakers, start=args.storm[0], span=args.storm[1]) if args.storm else None
-    table = Timetable(length=length, rate=args.rate or 0, burst=args.burst, storm=storm)
-    return table, sorted([*_fires(args, fleet, table.length), *_cuts(args, table.length)], key=lambda event: event.at)
-
-
-def _fires(args: argparse.Namespace, fleet: Fleet, length: int) -> Iterator[Event]:
-    every = round(args.fire_every * SECOND) if args.fire_every else 0
-    times = range(every, length, every) if every else ()
-    if len(times) > fleet.sites:
-        raise OperatorError(
-            f"--fire-every {args.fire_every:g}: {len(times)} fires, and {fleet.sites} sites; ask for more"
-        )
-    for site, at in enumerate(times):
-        yield Event(at=at, fire=site)
-
-
-def _cuts(args: argparse.Namespace, length: int) -> Iterator[Event]:
-    for count, at in args.reconnect:
-        if at >= length:
-            raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: the load ends after {length / SECOND:g} s")
-        if count > args.connections:
-            raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: there are {args.connections} connections")
-        yield Event(at=at, cut=count)
-
-
-def _send(
-    args: argparse.Namespace,
-    fleet: Fleet,
-    table: Timetable | None,
-    events: list[Event],
-    now: Callable[[], int],
-    stop: threading.Event,
-) -> int:
-    form = Form(fleet, args.seed)
-    broker, count = parse_broker(args.broker), min(args.connections, fleet.speakers)
-    window = args.closed or min(args.window, MAX_PACKET_ID)
-    allow(count)
-    account = Account(None if table is None else table.total + sum(event.fire >= 0 for event in events))
+def _send(asked: Asked, args: argparse.Namespace, now: Callable[[], int], stop: threading.Event) -> int:
+    fleet, form, account = asked.fleet, Form(asked.fleet, args.seed), Account(asked.planned)
+    allow(asked.connections)
     with (
         TapeWriter(args.sent) as tape,
         Connections(
-            broker=broker, count=count, window=window, clean=not args.reconnect, now=now, stop=stop
+            broker=parse_broker(args.broker),
+            count=asked.connections,
+            window=asked.keep or args.window,
+            clean=not args.reconnect,
+            now=now,
+            stop=stop,
         ) as connections,
     ):
         taping = Taping(tape, form) if args.sent else None
         generator = Generator(
-            fleet=fleet,
-            form=form,
-            connections=connections,
-            account=account,
-            taping=taping,
-            now=now,
-            stop=stop,
+            fleet=fleet, form=form, connections=connections, account=account, taping=taping, now=now, stop=stop
         )
-        length = round(args.seconds * SECOND) if table is None else table.length
         worked = time.process_time()
         try:
-            with _bar(account.planned, args.seconds) as bar:
-                if table is None:
-                    generator.closed_loop(args.closed, length, bar)
-                else:
-                    generator.open_loop(table, events, bar)
-            generator.drain()
+            _generate(generator, asked)
         finally:
             if taping is not None:
                 taping.flush()
             cpu_s = time.process_time() - worked
-            report = _report(account, connections, fleet, length, cpu_s, stopped=stop.is_set())
+            report = _report(asked, account, connections, cpu_s, stopped=stop.is_set())
             _tell(report, args)
     if report.stopped:
         return 130
     return 0 if report.acknowledged == report.sent else 1
 
 
-def _bar(planned: int | None, seconds: float) -> tqdm[Any]:
-    if planned is None:
+def _generate(generator: Generator, asked: Asked) -> None:
+    with _bar(asked) as bar:
+        if asked.table is None:
+            generator.closed_loop(asked.keep, asked.length, bar)
+        else:
+            generator.open_loop(asked.table, asked.events, bar)
+    generator.drain()
+
+
+def _bar(asked: Asked) -> tqdm[Any]:
+    if asked.planned is None:
         form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s"
-        return tqdm(total=seconds, desc="load", disable=None, leave=False, bar_format=form)
-    return tqdm(total=planned, desc="load", unit=" messages", unit_scale=True, disable=None, leave=False)
+        return tqdm(total=asked.length / SECOND, desc="load", disable=None, leave=False, bar_format=form)
+    return tqdm(total=asked.planned, desc="load", unit=" messages", unit_scale=True, disable=None, leave=False)
 
 
-def _report(
-    account: Account, connections: Connections, fleet: Fleet, length: int, cpu_s: float, *, stopped: bool
-) -> Report:
-    each = fleet.devices // fleet.sites if fleet.gateways else 1
-    seconds = max(account.ended, length if account.planned is None else 0, 1) / SECOND
+def _report(asked: Asked, account: Account, connections: Connections, cpu_s: float, *, stopped: bool) -> Report:
+    length = asked.length
+    seconds = max(account.ended, 1 if asked.table else length) / SECOND
     return Report(
         offered=account.planned,
         sent=account.sent,
-        readings=(account.sent - account.fires) * each + account.fires,
+        readings=(account.sent - account.fires) * asked.fleet.together + account.fires,
         fires=account.fires,
         acknowledged=sum(wire.acknowledged for wire in connections.wires),
         sent_again=sum(wire.sent_again for wire in connections.wires),
@@ -239,7 +177,7 @@ def _report(
         connect_s=round(connections.opened_in / SECOND, 3),
         cpu_s=round(cpu_s, 3),
         reconnects=backs(connections.cuts),
-        held=account.held(length),
+        held=account.held(length, cut=bool(connections.cuts)),
         stopped=stopped,
     )
 
@@ -251,30 +189,3 @@ def _tell(report: Report, args: argparse.Namespace) -> None:
     asked = f"{args.rate}/s" if args.rate else "what was asked for"
     for line in lines(report, asked):
         print(line)
-
-
-def _pair(text: str, what: str) -> tuple[int, int]:
-    """`N:SECONDS`, as a whole number from 1 and µs."""
-    count, _, seconds = text.partition(":")
-    try:
-        return positive(count), round(delay(seconds) * SECOND)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write {what}") from None
-
-
-def _burst(text: str) -> Burst:
-    what = "how many and each how many seconds, such as 5000:2"
-    count, every = _pair(text, what)
-    if every < 1_000:
-        raise argparse.ArgumentTypeError(f"{text!r}: write {what}, from 0.001 s on")
-    return Burst(count=count, every=every)
-
-
-def _cut(text: str) -> tuple[int, int]:
-    return _pair(text, "how many connections and after how many seconds, such as 500:10")
-
-
-def _storm(text: str) -> tuple[int, int]:
-    """When it begins and how long it takes, µs."""
-    length, _, start = text.partition(":")
-    return round(delay(start or "0") * SECOND), max(1, round(span(length) * SECOND))

@@ -56,6 +56,11 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         """How many publish for themselves: gateways or devices; gateway `n` stands at site `n`."""
         return self.sites if self.gateways else self.devices
 
+    @property
+    def together(self) -> int:
+        """How many readings are in a message."""
+        return self.devices // self.sites if self.gateways else 1
+
     def site(self, number: int) -> str:
         """The site of device `number`, from 0."""
         return f"load-s{number % self.sites + 1:05d}"

@@ -22,7 +22,6 @@ class Form:
 
     def __init__(self, fleet: Fleet, seed: int) -> None:
         self._fleet = fleet
-        self._together = fleet.devices // fleet.sites if fleet.gateways else 1
         self._tails = np.frombuffer(b"".join(tails(seed)), np.uint8).reshape(VARIANTS, -1)
         opening = OPENING % (_SOME_TS, FIRST_SEQ)
         if fleet.gateways:
@@ -33,7 +32,7 @@ class Form:
         self._reading = _row(opening + self._tails[0].tobytes() + b"," * fleet.gateways)
         self._ts, self._seq, self._tail = opening.index(b"1700"), opening.index(b"1000"), len(opening)
         self._before = int(fleet.gateways)  # the bracket
-        size = self._before + self._together * self._reading.shape[1]
+        size = self._before + self._fleet.together * self._reading.shape[1]
         self._heads = self._made_heads(publish_head(topic=topic, payload_size=size))
         self.payload_at = self._heads.shape[1] + 2  #: the column at which payloads begin
         self.topic = slice(self._heads.shape[1] - len(topic), self._heads.shape[1])  #: the columns of topics
@@ -51,9 +50,9 @@ class Form:
         return rows
 
     def _fill_arrays(self, rows: Rows, gateways: Numbers, turns: Numbers, ts: int) -> None:
-        devices = (gateways[:, None] + self._fleet.sites * np.arange(self._together)).ravel()
+        devices = (gateways[:, None] + self._fleet.sites * np.arange(self._fleet.together)).ravel()
         readings = np.empty((len(devices), self._reading.shape[1]), np.uint8)
-        self._fill(readings, devices, np.repeat(turns, self._together), ts)
+        self._fill(readings, devices, np.repeat(turns, self._fleet.together), ts)
         _put(readings[:, self._reading.tobytes().index(b"load-d") + 6 :][:, :7], devices + 1)
         rows[:, self.payload_at] = ord("[")
         rows[:, self.payload_at + 1 :] = readings.reshape(len(rows), -1)

@@ -208,6 +208,7 @@ def test_an_account_says_what_was_late_and_what_each_second_had() -> None:
     slow = Account(10)
     slow.note(100, 10, np.full(10, 2 * SECOND))
     assert not slow.held(SECOND)
+    assert slow.held(SECOND, cut=True)
 
 
 # what is written down
@@ -256,6 +257,8 @@ def test_the_inventory_names_every_device_once(gateways: bool, tmp_path: Path) -
         (("--rate", "1", "--sent", "/nowhere/x"), "--sent /nowhere/x: no such file or directory"),
         (("--rate", "1", "--closed", "1"), "--closed: sends as fast as the broker answers; leave --rate out"),
         (("--closed", "70000"), "--closed 70000: MQTT has 65535 packet ids"),
+        (("--rate", "1", "--window", "70000"), "--window 70000: MQTT has 65535 packet ids"),
+        (("--rate", "1", "--devices", "8000", "--gateway", "4000"), "--gateway 4000: at most 3000 readings"),
         (("--rate", "1", "--gateway", "3"), "--gateway 3: 1000 devices are no whole number of gateways"),
         (("--rate", "1", "--gateway", "10", "--sites", "3"), "--sites: with --gateway the sites follow"),
         (("--rate", "1", "--devices", "10000000"), "--devices 10000000: at most 9999999 at 99999 sites"),
