@@ -13,8 +13,8 @@ import pytest
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from ingest.readings_file import FileRow, write_readings
-from simulators.tapes.replay import id_map
 from simulators.tapes.recording import Recording
+from simulators.tapes.replay import id_map
 from simulators.tapes.tapes import FIRE_TOPIC, Fires, RawTape, ReadingsTape, fill
 from simulators.tapes.times import TimeMap, TimeMode
 from simulators.wire.messages import Outgoing
