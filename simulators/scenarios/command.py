@@ -42,6 +42,17 @@ examples:
   python -m simulators scenario plot --readings fires/SDC05.csv --png sdc05.png
 """
 
+PLOT_EPILOG = f"""\
+What is true stands on top: fires red, nuisances yellow, faults grey, spans without a fire green, reference times blue.
+Lines across: ignition, and dashed the first flame. Below, each quantity of each device; smoke by its powers of ten
+where there is much. At the bottom what devices said. Of a scenario at most {SITES} sites are drawn: those that burn
+first, then those with a nuisance or a fault. The same arguments give the same bytes.
+
+examples:
+  python -m simulators scenario plot hot_roof --png roof.png
+  python -m simulators scenario plot cooking --seed 7 --show smoke --png smoke.png
+"""
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The options of `scenario`."""
@@ -60,7 +71,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_plot(acts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    plot = acts.add_parser("plot", help="temperature, smoke, alarms and truth over time, as a PNG")
+    about, form = "temperature, smoke, alarms and truth over time, as a PNG", argparse.RawDescriptionHelpFormatter
+    plot = acts.add_parser("plot", help=about, epilog=PLOT_EPILOG, formatter_class=form)
     plot.add_argument("name", metavar="NAME|FILE.yaml", nargs="?", help="a scenario, played in its own town")
     plot.add_argument("--readings", metavar="FILE", help="instead of a scenario: a readings file")
     plot.add_argument("--truth", metavar="FILE", help="its truth (default: FILE.truth.json beside it, if there is one)")

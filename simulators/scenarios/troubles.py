@@ -75,13 +75,13 @@ class DriftingSensor(Befalls, frozen=True, kw_only=True):
 
 
 class DustDrift(DriftingSensor, frozen=True, kw_only=True):
-    """Dust settles in smoke chambers: the floor rises, 0.004 dB/m a day until somebody cleans them.
+    """Dust settles in smoke chambers: the floor rises, 0.003 dB/m a day until somebody cleans them.
 
     A: four weeks of a dusty shed bring a chamber near its own alarm; no published rate was found.
     """
 
     quantity: Quantity = Quantity("smoke")
-    per_day: float = 0.004
+    per_day: float = 0.003
 
     def happen(self, here: Here) -> Piece:
         """Drift, which tempts."""

@@ -11,8 +11,10 @@ import pytest
 from ingest.readings_file import FileRow, write_readings
 from simulators.__main__ import main
 from simulators.convert.truth import Burning, Span, Truth, write_truth
+from simulators.scenarios.command import EPILOG, PLOT_EPILOG
 from simulators.scenarios.plot import picture, png
 from simulators.scenarios.story import names
+from tests.support.data import data_folder, recorded
 
 START = 1_778_565_600_000_000
 CHECKED = "name: x\nsays: y\nlasts: 5m\nevents:\n  - {what: smoulder}\n"
@@ -156,3 +158,15 @@ def test_a_truth_that_is_none_is_said_in_one_line(tmp_path: Path, capsys: pytest
     (tmp_path / "one.truth.json").write_text("{}", encoding="utf-8")
     assert main(["scenario", "plot", "--readings", str(tmp_path / "one.csv"), "--png", str(tmp_path / "x.png")]) == 1
     assert "one.truth.json: not a truth file: " in capsys.readouterr().err
+
+
+def test_the_examples_of_the_help_work_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded("nist_smoke_alarms")
+    monkeypatch.setenv("EMBERWATCH_TEST_DATA", str(data_folder()))
+    printed = [*EPILOG.splitlines(), *PLOT_EPILOG.splitlines()]
+    commands = [line.split()[3:] for line in printed if line.startswith("  python -m simulators ")]
+    assert len(commands) == 6
+    for command in commands:
+        assert main(command) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"spread.png", "fires", "sdc05.png", "roof.png", "smoke.png"}
