@@ -161,6 +161,23 @@ def test_models_tell_what_they_measure_as_often_as_they_do() -> None:
         assert (set(own[0].values), set(own[0].states)) == (values, states)
 
 
+def test_the_devices_of_a_gateway_report_in_its_rounds() -> None:
+    every = told([GATEWAY_SHED], interval_s=None, seconds=3700)
+    rounds = {report.at for report in every if report.device == GATEWAY_SHED.gateway}
+    spoken = [report for report in every if report.gateway]
+    assert {report.at for report in spoken} == rounds
+    assert len({report.device for report in spoken}) == sum(
+        device.model not in (Model.PILE, Model.CALL_POINT) for device in GATEWAY_SHED.devices
+    )
+
+
+def test_an_evening_s_charge_goes_on_after_midnight() -> None:
+    own = told([one_of(Model.PILE)], seconds=24 * 3600, interval_s=600)
+    night = [r.values["current"] for r in own if (r.at + 8 * HOUR) % DAY < 3 * HOUR]
+    early = [r.values["current"] for r in own if 7 * HOUR < (r.at + 8 * HOUR) % DAY < 9 * HOUR]
+    assert max(night) > 1 > 0.2 > max(early)
+
+
 def test_a_sun_heated_roof_warms_all_heads_alike() -> None:
     spell = Spell(start_at=START - DAY, end_at=START + DAY, mean_c=32.0, sun=1.0, wind_m_s=0.5)
     site = msgspec.structs.replace(SHED, roof="metal")
@@ -169,6 +186,17 @@ def test_a_sun_heated_roof_warms_all_heads_alike() -> None:
     assert len(last) >= 3
     assert min(last.values()) > 40
     assert max(last.values()) - min(last.values()) < 4
+
+
+def test_a_spell_holds_over_the_sites_of_its_area_alone() -> None:
+    def over(area: str, site_area: str) -> bool:
+        fog = Spell(start_at=START, end_at=START + HOUR, fog_db_m=2.0, ease_s=1.0, area=area)
+        site = msgspec.structs.replace(one_of(Model.MAINS_HEAD), area=site_area)
+        return told([site], plan=Plan(spells=(fog,)), seconds=60)[-1].values["smoke"] > 0.2
+
+    assert over("yj.s1", "yj.s1.c2") and over("yj.s1", "yj.s1") and over("", "yj.s1.c2")
+    assert not over("yj.s1", "yj.s10.c2")
+    assert not over("yj.s1.c2", "yj.s1")
 
 
 def test_fog_is_smoke_to_one_head_more_than_to_another_and_warms_none() -> None:

@@ -25,6 +25,7 @@ from simulators.town.layout import Town, build_town
 from simulators.town.life import reports
 from simulators.town.models import Model
 from simulators.town.plan import ORDINARY, Plan
+from simulators.town.report import Report
 from simulators.wire.messages import Outgoing, messages
 from tests.support.data import ROOT
 
@@ -90,6 +91,22 @@ def test_a_gateway_speaks_for_its_devices_and_alarms_have_their_own_topic() -> N
     assert kinds["shed-003", EmberKind.TELEMETRY] == 0
     assert kinds["shed-001", EmberKind.GATEWAY_TELEMETRY] == 0
     assert kinds["shed-001", EmberKind.TELEMETRY] > 10
+
+
+def test_an_alarm_is_a_message_of_its_own_among_what_a_gateway_says() -> None:
+    def said(device: str, urgent: bool) -> Report:
+        values = {"temperature": 20.0}
+        return Report(
+            at=START, stated_at=START, site="s", device=device, seq=1, values=values, gateway="gw", urgent=urgent
+        )
+
+    found = list(messages([said("gw", False), said("a", False), said("b", True), said("c", False)]))
+    assert [message.topic for message in found] == [
+        "ember/v1/s/telemetry",
+        "ember/v1/s/b/alarm",
+        "ember/v1/s/telemetry",
+    ]
+    assert [len(json.loads(message.payload)) for message in found] == [2, 3, 1]  # the alarm: ts, seq, temperature
 
 
 def test_piles_have_a_link_of_their_own() -> None:
