@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ingest.errors import OperatorError
 from ingest.readings_file import write_readings
 from simulators.convert import SETS
-from simulators.convert.truth import Converted, with_its_fire, write_truth
+from simulators.convert.truth import Converted, write_truth
 
 FORMATS = ("csv", "csv.gz", "jsonl", "jsonl.gz", "parquet")
 EPILOG = """\
 Writes DIR/NAME.csv, which `emberwatch rules backtest --readings` and `replay` take, and DIR/NAME.truth.json: whether
-there is a fire, when it was lit, alarm times measured by others, quiet spans and nuisances.
+there is a fire, when it was lit and which devices are in its room, alarm times measured by others, quiet spans and
+nuisances, the class of each device.
 
 examples:
   python -m simulators convert nist_smoke_alarms fires
@@ -49,18 +53,18 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     except OSError as error:
         raise OperatorError(f"{target}: {(error.strerror or str(error)).lower()}; name a folder to write to") from None
     for name in SETS if args.set == "all" else (args.set,):
-        for converted in SETS[name](data / name):
+        for converted in tqdm(SETS[name](data / name), unit="recording", desc=name, disable=None, file=sys.stderr):
             if stop.is_set():
                 return 130
             count = write_recording(target, converted, args.format)
-            print(f"{target / converted.truth.recording}.{args.format}: {count} rows")
+            tqdm.write(f"{target / converted.truth.recording}.{args.format}: {count} rows")
     return 0
 
 
 def write_recording(target: Path, converted: Converted, ending: str) -> int:
     """Both files of one recording; the number of rows."""
     name = converted.truth.recording
-    write_truth(target / f"{name}.truth.json", with_its_fire(converted.truth))
+    write_truth(target / f"{name}.truth.json", converted.truth)
     return write_readings(target / f"{name}.{ending}", converted.rows)
 
 

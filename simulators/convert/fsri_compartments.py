@@ -13,10 +13,12 @@ from ingest.errors import OperatorError
 from ingest.readings import SECOND, from_datetime
 from ingest.readings_file import FileRow
 from simulators.convert.tables import first_at, reported, stamp, table
-from simulators.convert.truth import Converted, Mark, Span, Truth
+from simulators.convert.truth import Burning, Converted, Mark, Span, Truth
 
 QUADRANTS = "ABCD"
 HEAT_C = 57.0
+#: How the names of gas burners begin; the others are chairs and sofas.
+BURNERS = ("100kW", "250kW", "500kW")
 
 
 def convert(folder: Path) -> Iterator[Converted]:
@@ -61,7 +63,8 @@ def _truth(name: str, ignition: int, times: list[int], ceilings: dict[str, list[
         hot = first_at(times, [value if not math.isnan(value) else -math.inf for value in values], HEAT_C)
         if hot is not None:
             what = "57 °C at the ceiling" if device else "57 °C, mean of the ceiling"
-            marks.append(Mark(what=what, device=device, at=stamp(hot), after_s=(hot - ignition) / SECOND))
+            after_s = (hot - ignition) / SECOND
+            marks.append(Mark(what=what, kind="heat", device=device, at=stamp(hot), after_s=after_s))
     for event in events.to_dict("records"):
         at = from_datetime(datetime.strptime(event["Time"], "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC))
         marks.append(Mark(what=str(event["Event"]), at=stamp(at), after_s=(at - ignition) / SECOND))
@@ -73,7 +76,11 @@ def _truth(name: str, ignition: int, times: list[int], ceilings: dict[str, list[
         clock="the laboratory's local time, written as if it were UTC",
         interval_s=1.0,
         ignition=stamp(ignition),
+        fires=[
+            Burning(what="burner" if name.startswith(BURNERS) else "furniture", site=name, ignition=stamp(ignition))
+        ],
         references=marks,
         quiet=[Span(what="before the ignition", start=stamp(times[0]), end=stamp(ignition))],
+        devices={_device(quadrant): "heat_head" for quadrant in QUADRANTS},
         notes=["burners are a step input: good for latency, not for growth", "events may be a second off"],
     )

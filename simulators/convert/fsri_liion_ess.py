@@ -9,7 +9,7 @@ import pandas as pd
 
 from ingest.readings_file import FileRow
 from simulators.convert.tables import NOMINAL, NOMINAL_CLOCK, after, reported, stamp, table
-from simulators.convert.truth import Converted, Mark, Span, Truth
+from simulators.convert.truth import Burning, Converted, Mark, Span, Truth
 
 NAME = "cell_level_experiment"
 CELLS = range(1, 10)
@@ -22,7 +22,7 @@ def convert(folder: Path) -> Iterator[Converted]:
         FileRow(
             at=after(NOMINAL, step["Time (s)"]),
             site=NAME,
-            device=f"cell-{cell}",
+            device=_device(cell),
             values=reported({"temperature": step[f"Cell {cell} Temperature (C)"]}),
         )
         for step in data.to_dict("records")
@@ -31,8 +31,13 @@ def convert(folder: Path) -> Iterator[Converted]:
     yield Converted(rows=rows, truth=_truth(data))
 
 
+def _device(cell: int) -> str:
+    return f"cell-{cell}"
+
+
 def _truth(data: pd.DataFrame) -> Truth:
-    runaway = _first(data, "Thermal Runaway")
+    runaway, flaming = _first(data, "Thermal Runaway"), _first(data, "Flaming")
+    ignition = stamp(after(NOMINAL, flaming))
     return Truth(
         recording=NAME,
         source="ulfsri/fsri-lib-ess-demo-2020 (MIT)",
@@ -40,15 +45,15 @@ def _truth(data: pd.DataFrame) -> Truth:
         fire=True,
         clock=NOMINAL_CLOCK.replace("is ignited", "begins to be heated"),
         interval_s=1.0,
-        ignition=stamp(after(NOMINAL, _first(data, "Flaming"))),
+        ignition=ignition,
+        fires=[Burning(what="battery_fire", site=NAME, ignition=ignition, first_flame=ignition)],
         references=[
-            Mark(what="thermal runaway", at=stamp(after(NOMINAL, runaway))),
-            Mark(what="flaming", at=stamp(after(NOMINAL, _first(data, "Flaming"))), after_s=0.0),
+            Mark(what="thermal runaway", kind="runaway", at=stamp(after(NOMINAL, runaway)), after_s=runaway - flaming),
+            Mark(what="flaming", kind="flaming", at=ignition, after_s=0.0),
         ],
         quiet=[Span(what="heated, not yet in runaway", start=stamp(NOMINAL), end=stamp(after(NOMINAL, runaway)))],
-        notes=[
-            "surface of the pack, not room air: enrol the devices as surface_probe; the cells are heated on purpose"
-        ],
+        devices={_device(cell): "surface_probe" for cell in CELLS},
+        notes=["surface of the pack, not room air; the cells are heated on purpose"],
     )
 
 

@@ -27,6 +27,7 @@ def convert(folder: Path) -> Iterator[Converted]:
         interval_s=5.0,
         quiet=[Span(what="three rooms without fire", start=stamp(rows[0].at), end=stamp(rows[-1].at))],
         nuisances=list(_drops(rows)),
+        devices=dict.fromkeys(sorted({row.device for row in rows}), "smoke_heat_head"),
     )
     yield Converted(rows=rows, truth=truth)
 

@@ -39,6 +39,7 @@ def convert(folder: Path) -> Iterator[Converted]:
         ],
         quiet=[Span(what="no fire", start=stamp(rows[0].at), end=stamp(rows[-1].at))],
         nuisances=[*_windows(folder), *_gaps(rows)],
+        devices={DEVICE: "heat_head"},
     )
     yield Converted(rows=rows, truth=truth)
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ingest.readings_file import FileRow
 from simulators.convert.tables import NOMINAL, NOMINAL_CLOCK, after, first_at, reported, stamp, table
-from simulators.convert.truth import Converted, Mark, Truth
+from simulators.convert.truth import Burning, Converted, Mark, Truth
 
 TESTS = ("SDC02", "SDC05", "SDC07", "SDC10")
 #: Where the fire was: E the living room (chair), B the main bedroom (mattress).
@@ -52,19 +52,15 @@ def _first(activations: dict[str, float], kind: str, station: str) -> float | No
 
 
 def _truth(test: str, data: pd.DataFrame, activations: dict[str, float]) -> Truth:
-    kinds = {"Ion": "ionisation alarm", "Pho": "photoelectric alarm"}
-    marks = [
-        Mark(what=f"{kinds[name[:3]]}, model {name[3]}", device=_device(name[4]), at=_at(seconds), after_s=seconds)
-        for name, seconds in activations.items()
-    ]
+    marks = [_alarm(name, seconds) for name, seconds in activations.items()]
     steps = [float(seconds) for seconds in data["TIME"]]
     for station in STATIONS:
         ceiling = [float(value) for value in data[f"TC{station}_1"]]
         hot = first_at([round(seconds * 1e6) for seconds in steps], ceiling, HEAT_C)
         if hot is not None:
-            marks.append(
-                Mark(what="57 °C at the ceiling", device=_device(station), at=_at(hot / 1e6), after_s=hot / 1e6)
-            )
+            what, after_s = "57 °C at the ceiling", hot / 1e6
+            marks.append(Mark(what=what, kind="heat", device=_device(station), at=_at(after_s), after_s=after_s))
+    origin = _device(ORIGIN[test])
     return Truth(
         recording=test,
         source="NIST home smoke alarm study, TN 1455 (firemodels/exp, NIST notice)",
@@ -73,13 +69,21 @@ def _truth(test: str, data: pd.DataFrame, activations: dict[str, float]) -> Trut
         clock=NOMINAL_CLOCK,
         interval_s=5.0 if test == "SDC05" else 2.0,
         ignition=_at(0.0),
+        fires=[Burning(what="furniture", site=test.lower(), ignition=_at(0.0), nearest=origin, room=[origin])],
         references=sorted(marks, key=lambda mark: mark.after_s or 0.0),
+        devices={_device(station): "smoke_heat_head" for station in STATIONS},
         notes=[
-            f"room of origin: {_device(ORIGIN[test])}",
             "smoke = 10 × optical density; noise to 0.2 dB/m before any alarm, drift in hot gas",
             "alarms after the last row are in references alone",
         ],
     )
+
+
+def _alarm(name: str, seconds: float) -> Mark:
+    """The column Pho1E is a photoelectric alarm, model 1, at station E."""
+    kind = {"Ion": "ionisation", "Pho": "photoelectric"}[name[:3]]
+    what, device = f"{kind} alarm, model {name[3]}", _device(name[4])
+    return Mark(what=what, kind=kind, device=device, at=_at(seconds), after_s=seconds)
 
 
 def _at(seconds: float) -> str:

@@ -14,11 +14,13 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that is known to have happened.
 
     Times are ISO 8601, UTC; `after_s` counts from the ignition of the fire it belongs to. `site` "": that of the
-    whole recording. `device` "": not of one device.
+    whole recording. `device` "": not of one device. `kind` is for programs: `photoelectric` and `ionisation` (a smoke
+    alarm of that kind), `sprinkler`, `heat` (57 °C in the gas at the ceiling), `runaway`, `flaming`, else "".
     """
 
     what: str
     at: str
+    kind: str = ""
     site: str = ""
     device: str = ""
     after_s: float | None = None
@@ -44,8 +46,8 @@ class Burning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `what`: the event's kind, as scenarios name it. `ignition`: what latencies count from; of an invented fire the
     first smoke or vapour that leaves the fuel, however little reaches a head. From which time on alarms are right
     is told by `quiet`, which may end earlier: a probe on a pack sees it heat up. `first_flame` and `out` (put out
-    or burnt out) where known. `nearest`: the head nearest to it. `again_of`: the ignition of the earlier fire that
-    this one is of the same pack as, or spread from.
+    or burnt out) where known. `nearest`: the head nearest to it. `room`: the devices in its room, empty = every device
+    of the site. `again_of`: the ignition of the earlier fire that this one is of the same pack as, or spread from.
     """
 
     what: str
@@ -54,6 +56,7 @@ class Burning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_flame: str | None = None
     out: str | None = None
     nearest: str = ""
+    room: list[str] = []
     again_of: str | None = None
 
 
@@ -70,6 +73,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     - `nuisances`: spans that tempt to one; they lie inside `quiet` unless a fire burns at the same time.
     - `faults`: spans in which devices are away, wrong, empty or without mains, so that a fault alarm is right; `what`
       begins with the kind of trouble: away, stuck, drift, glitch, low_battery, clock, reboot, mains_lost, states.
+    - `devices`: the class of each device, as inventories name it, to enrol them; empty where an inventory says it.
     - `notes`: in words.
     """
 
@@ -85,6 +89,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     quiet: list[Span] = []
     nuisances: list[Span] = []
     faults: list[Span] = []
+    devices: dict[str, str] = {}
     notes: list[str] = []
 
 
@@ -93,13 +98,6 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: list[FileRow]
     truth: Truth
-
-
-def with_its_fire(truth: Truth) -> Truth:
-    """The same, with the one fire of a recording of one site among `fires` like any other."""
-    if not truth.ignition or truth.fires:
-        return truth
-    return msgspec.structs.replace(truth, fires=[Burning(what="fire", site=truth.site, ignition=truth.ignition)])
 
 
 def write_truth(path: Path, truth: Truth) -> None:

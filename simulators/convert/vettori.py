@@ -10,7 +10,7 @@ import pandas as pd
 from ingest.errors import OperatorError
 from ingest.readings_file import FileRow
 from simulators.convert.tables import NOMINAL, NOMINAL_CLOCK, after, reported, stamp, table
-from simulators.convert.truth import Converted, Mark, Truth
+from simulators.convert.truth import Burning, Converted, Mark, Truth
 
 TREES = range(1, 5)
 LEVELS = range(1, 13)
@@ -32,10 +32,14 @@ def _rows(name: str, data: pd.DataFrame) -> list[FileRow]:
     warmest = {tree: data[[f"TC_{tree}_{level:02d}" for level in LEVELS]].max(axis=1).tolist() for tree in TREES}
     times = [after(NOMINAL, seconds) for seconds in data["TIME"]]
     return [
-        FileRow(at=at, site=name, device=f"tree-{tree}", values=reported({"temperature": warmest[tree][index]}))
+        FileRow(at=at, site=name, device=_device(tree), values=reported({"temperature": warmest[tree][index]}))
         for index, at in enumerate(times)
         for tree in TREES
     ]
+
+
+def _device(tree: int) -> str:
+    return f"tree-{tree}"
 
 
 def _truth(name: str, number: int, activations: pd.Series) -> Truth:
@@ -45,7 +49,7 @@ def _truth(name: str, number: int, activations: pd.Series) -> Truth:
         if test == str(number):
             seconds = float(activations[key])
             what = f"sprinkler at position {position}"
-            marks.append(Mark(what=what, at=stamp(after(NOMINAL, seconds)), after_s=seconds))
+            marks.append(Mark(what=what, kind="sprinkler", at=stamp(after(NOMINAL, seconds)), after_s=seconds))
     return Truth(
         recording=name,
         source="Vettori, flat ceiling tests (firemodels/exp, NIST notice)",
@@ -54,6 +58,8 @@ def _truth(name: str, number: int, activations: pd.Series) -> Truth:
         clock=NOMINAL_CLOCK,
         interval_s=6.8,
         ignition=stamp(NOMINAL),
+        fires=[Burning(what="burner", site=name, ignition=stamp(NOMINAL))],
         references=marks,
+        devices={_device(tree): "heat_head" for tree in TREES},
         notes=["burners are a step input: good for latency, not for growth"],
     )

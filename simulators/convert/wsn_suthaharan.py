@@ -40,6 +40,7 @@ def convert(folder: Path) -> Iterator[Converted]:
         interval_s=5.0,
         quiet=[Span(what="no fire", start=stamp(rows[0].at), end=stamp(rows[-1].at))],
         nuisances=list(_steam(data)),
+        devices=dict.fromkeys(sorted({row.device for row in rows}), "heat_head"),
     )
     yield Converted(rows=rows, truth=truth)
 

@@ -13,6 +13,7 @@ import pytest
 
 from ingest.readings_file import FileRow, read_readings
 from simulators.__main__ import main
+from simulators.convert.truth import read_truth
 from tests.support.data import data_folder, recorded
 
 Output = tuple[list[FileRow], dict[str, Any]]
@@ -69,15 +70,13 @@ def test_nist_fires_alarm_and_heat_when_the_readme_says(
     assert photoelectric <= alarm <= photoelectric + step
     hot = next(after_s(row) for row in own if row.values["temperature"] >= 57)
     assert heat - step <= hot <= heat + step
-    photo = [m["after_s"] for m in truth["references"] if m.get("device") == origin and m["what"].startswith("photo")]
+    photo = [m["after_s"] for m in truth["references"] if (m.get("device"), m.get("kind")) == (origin, "photoelectric")]
     assert min(photo) == photoelectric
-    assert truth["fire"]
+    (fire,) = truth["fires"]
+    assert (fire["what"], fire["site"], fire["room"]) == ("furniture", test.lower(), [origin])
+    assert truth["fire"] and fire["ignition"] == truth["ignition"]
+    assert truth["devices"] == {f"station-{name}": "smoke_heat_head" for name in "abcde"}
     assert not [row for row in rows if row.states.get("smoke_alarm") and after_s(row) < photoelectric - 60]
-
-
-def test_the_one_fire_of_a_recording_is_named_like_those_of_a_town(folder: Path) -> None:
-    _, truth = converted("nist_smoke_alarms", "SDC02", folder)
-    assert truth["fires"] == [{"what": "fire", "site": truth["site"], "ignition": truth["ignition"]}]
 
 
 def test_all_71_activations_of_the_nist_alarms_are_kept(folder: Path) -> None:
@@ -85,7 +84,7 @@ def test_all_71_activations_of_the_nist_alarms_are_kept(folder: Path) -> None:
     truths = [json.loads((folder / f"{test}.truth.json").read_bytes()) for test in ("SDC02", "SDC05", "SDC07", "SDC10")]
     alarms = [mark for truth in truths for mark in truth["references"] if "alarm" in mark["what"]]
     assert len(alarms) == 71
-    first_ion = [min(m["after_s"] for m in t["references"] if m["what"].startswith("ionisation")) for t in truths]
+    first_ion = [min(m["after_s"] for m in t["references"] if m.get("kind") == "ionisation") for t in truths]
     assert first_ion == [24, 32, 43, 40]
 
 
@@ -120,6 +119,9 @@ def test_suthaharan_is_steam_at_two_motes_in_order_of_time(folder: Path) -> None
 def test_lithium_ion_runs_away_at_1701_s_and_flames_at_1739_s(folder: Path) -> None:
     rows, truth = converted("fsri_liion_ess", "cell_level_experiment", folder)
     assert [mark["at"] for mark in truth["references"]] == ["2001-01-01T12:28:21Z", "2001-01-01T12:28:59Z"]
+    assert [mark["kind"] for mark in truth["references"]] == ["runaway", "flaming"]
+    assert truth["devices"] == {f"cell-{number}": "surface_probe" for number in range(1, 10)}
+    assert [fire["what"] for fire in truth["fires"]] == ["battery_fire"]
     hottest = max(row.values.get("temperature", 0.0) for row in rows)
     assert 1_070 < hottest < 1_090
     assert len({row.device for row in rows}) == 9
@@ -146,6 +148,21 @@ def test_the_burners_reach_57_within_seconds(folder: Path) -> None:
     _, truth = converted("fsri_compartments", "500kW_Open_Back_1", folder)
     mean = next(mark for mark in truth["references"] if mark["what"] == "57 °C, mean of the ceiling")
     assert 1 <= mean["after_s"] <= 8
+    assert [fire["what"] for fire in truth["fires"]] == ["burner"]
+
+
+def test_every_recording_says_what_its_devices_are_and_has_a_fire_exactly_where_there_is_one(folder: Path) -> None:
+    recorded("nab")
+    out = folder / "all"
+    assert main(["convert", "all", str(out), "--data", str(data_folder()), "--format", "parquet"]) == 0
+    truths = [read_truth(path) for path in sorted(out.glob("*.truth.json"))]
+    assert len(truths) == 4 + 60 + 1 + 23 + 1 + 1 + 1
+    for truth in truths:
+        rows = list(read_readings(out / f"{truth.recording}.parquet"))
+        assert truth.devices.keys() == {row.device for row in rows}
+        assert truth.fire == bool(truth.fires) == (truth.ignition is not None)
+        assert all(fire.room == [fire.nearest] or not fire.room for fire in truth.fires)
+        assert {row.site for row in rows} == {truth.site}
 
 
 def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
