@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import takewhile
 from pathlib import Path
@@ -13,13 +14,14 @@ from alerts.alert import SignalClass
 from alerts.backtest import backtest_rows
 from alerts.rulebook import load_rulebook
 from ingest.codecs import CODECS
+from ingest.file_rows import FileRow
 from ingest.inventory_file import parse_inventory
 from ingest.message import Message
 from ingest.readings import SECOND, Observation
 from ingest.sources import Source
 from ingest.sources_file import load_sources, parse_sources
 from ingest.topics import Matcher
-from simulators.load.fleet import OPENING, Fleet, write_inventory
+from simulators.load.fleet import OPENING, Fleet, tails, write_inventory
 from simulators.load.forms import FireForm, Form
 from simulators.scenarios.story import load
 from simulators.tapes.replay import EPILOG
@@ -155,4 +157,15 @@ def test_a_quiet_day_of_the_town_raises_no_alert() -> None:
     town = build_town(sites=2, devices=12, seed=2)
     told = reports(town.sites, start_at=START, interval_s=120, seed=2)
     rows = [row_of(report) for report in takewhile(lambda report: report.at < START + 86_400 * SECOND, told)]
+    assert backtest_rows(rows, load_rulebook(None)).transitions == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_load_raises_no_alert_of_its_own_however_fast_its_readings_come(seed: int) -> None:
+    endings = [json.loads(b"{" + tail[1:]) for tail in tails(seed)]
+    rows = []
+    for number in range(400):
+        values = {**endings[number % len(endings)]}
+        states = {"smoke_alarm": values.pop("smoke_alarm")}
+        rows.append(FileRow(at=START + number * SECOND // 4, site="s", device="d", values=values, states=states))
     assert backtest_rows(rows, load_rulebook(None)).transitions == []
