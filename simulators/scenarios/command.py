@@ -171,7 +171,7 @@ def _quantities(text: str) -> tuple[str, ...]:
 def _of_file(args: argparse.Namespace) -> tuple[list[FileRow], Truth | None]:
     path = Path(args.readings)
     beside = path.with_name(path.name.removesuffix(".gz").rpartition(".")[0] + ".truth.json")
-    rows = list(read_readings(path))
+    rows = list(tqdm(read_readings(path), unit=" readings", disable=None))
     if args.seconds and rows:
         rows = [row for row in rows if row.at < rows[0].at + args.seconds * SECOND]
     if args.truth or beside.exists():

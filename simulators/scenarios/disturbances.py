@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from simulators.scenarios.happening import Event, Here, Piece, Tempting
+from simulators.scenarios.happening import Event, Here, Piece, Tempting, Where
 from simulators.scenarios.nuisances import cloud
 from simulators.scenarios.schema import Positive, Seconds, Share
 from simulators.town.plan import Spell
@@ -69,6 +69,7 @@ class Exhaust(Cloudy, frozen=True, kw_only=True):
 class Weather(Event, frozen=True, kw_only=True):
     """Weather over the area that `where.whole` names, or over the whole town, that differs from the season's."""
 
+    where: Where = Where(pick=1)  # the whole town: no site that another event should have is used up
     lasts: Seconds | None = None
     ease: Seconds = Seconds(1800.0)  #: it comes and goes over this
 

@@ -82,6 +82,14 @@ def test_the_sites_named_come_first_then_others_each_once() -> None:
     assert [parse_time(fire.ignition) for fire in told.fires] == [START + n * MINUTE for n in range(8)]
 
 
+def test_weather_leaves_the_sites_named_to_what_burns_there() -> None:
+    both = "name: b\nsays: x\nlasts: 9m\nevents:\n  - {what: fog}\n  - {what: battery_fire, where: {kind: shed}}\n"
+    made, truth = parse(both, "b.yaml").plan(town=SMALL, start_at=START, seed=1, sites=["shed-004"])
+    assert [fire.site for fire in truth.fires] == ["shed-004"]
+    assert [spell.area for spell in made.spells] == [""]
+    assert [(span.what, span.site) for span in truth.nuisances] == [("fog", "")]
+
+
 def test_a_town_too_small_for_a_story_says_so() -> None:
     with pytest.raises(OperatorError, match=r"battery_fire.*this town has 8 of a shed"):
         plan("battery_fire", SMALL, times=9)
