@@ -34,7 +34,7 @@ from tests.support.program import Program
 from tests.support.recorded_run import own_database
 
 DEVICES = 400
-#: Where it burns: apart from the load, whose jumping temperatures are fires of their own now and then.
+#: Where it burns: apart from the load.
 _SHEDS = InventoryDelta(
     sites=[Site(id=f"shed-{number}") for number in range(4)],
     devices=[Device(id="head", site=f"shed-{number}") for number in range(4)],
