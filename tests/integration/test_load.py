@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.broker import Broker
+from ingest.broker import Broker, start_broker
 from ingest.errors import Unavailable
 from simulators.load.fleet import Fleet
 from simulators.load.forms import Form
@@ -309,3 +309,20 @@ def test_bursts_gateways_and_fires_come_beside_the_rate(mosquitto: Broker, tmp_p
     assert Counter((m.topic, m.payload) for m in whole_tape(sent)) == Counter(m[:2] for m in heard.messages)
     assert len(heard.of("ember/v1/+/telemetry")) == 230
     assert len(heard.of("ember/v1/load-s00001/load-d0000001/alarm")) == 1
+
+
+def test_a_broker_that_dies_ends_the_load_with_what_was_done_until_then(tmp_path: Path) -> None:
+    sent = tmp_path / "sent.tape"
+    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
+        to = ("--broker", broker.url, "--connections", "5", "--json", "--sent", str(sent))
+        with listening(broker, "ember/v1/#") as heard, running("load", "--rate", "500", "--seconds", "60", *to) as load:
+            wait_until(lambda: len(heard.messages) > 300)
+            broker.kill()
+            out, err = load.communicate(timeout=20)
+    assert load.returncode == 1
+    assert err.count(b"\n") == 1
+    assert b"connection lost: " in err
+    told = json.loads(out)
+    assert told["offered"] == 30_000
+    assert told["sent"] == len(whole_tape(sent)) >= told["acknowledged"] > 300
+    assert told["held"] is False
