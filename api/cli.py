@@ -110,7 +110,7 @@ its own: EMBERWATCH_DATA_DIR, else ./emberwatch-data/demo.""",
     demo.add_argument("--port", type=_port, help="where the page is served (default 8080)")
     demo.add_argument("--seconds", type=positive, help="stop by itself after so many seconds")
     demo.add_argument("--sites", type=positive, default=8, help="charging sheds in the town (default 8)")
-    demo.add_argument("--devices", type=positive, help="smoke and heat heads in all (default 6 a shed)")
+    demo.add_argument("--devices", type=positive, help="heads, piles, probes and gateways in all (default 6 a shed)")
     demo.add_argument("--keep", action="store_true", help="go on with the state of the demo before")
     commands.add(
         "run",

@@ -256,7 +256,7 @@ def greet(wanted: Demo, settings: Settings, broker: Broker | None) -> None:
 
   Look at   http://{settings.http_bind}/login?token={token}
 
-  Town      {wanted.sites} charging sheds with {wanted.devices} smoke and heat heads, each reporting every {INTERVAL} s
+  Town      {wanted.sites} charging sheds with {wanted.devices} devices, each reporting every {INTERVAL} s
   Broker    {kind}{hint}
   To come   some seconds after the town is up, an e-bike battery vents smoke in one shed, then burns;
             the response team is told, here and on the page: acknowledge it there
