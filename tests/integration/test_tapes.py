@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as MqttProperties
 
 from ingest.broker import Broker, start_broker
+from ingest.mqtt import parse_mqtt_url
+from simulators.tapes.ear import open_ear
 from simulators.tapes.tapefile import Properties, Taped, read_tape, read_unheard
 from tests.support.broker import publisher, unique, wait_until
 from tests.support.simulating import listening, running, simulators, whole_tape
@@ -170,6 +174,22 @@ def test_a_broker_that_goes_away_is_waited_for_and_the_silence_is_noted(tmp_path
     ((start, end),) = read_unheard(path)
     messages = whole_tape(path)
     assert messages[0].at <= start < end <= messages[1].at
+
+
+def test_a_broker_that_falls_silent_is_taken_for_gone_since_it_last_said_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.mqtt.KEEPALIVE_S", 1)
+    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
+        address = parse_mqtt_url(broker.url)
+        with closing(open_ear(broker=address, filters=["t"], now=lambda: time.time_ns() // 1000)) as ear:
+            os.kill(broker.pid, signal.SIGSTOP)
+            silent = time.time_ns() // 1000
+            wait_until(lambda: ear.hear(0.1) or ear.lost)
+            noticed = time.time_ns() // 1000
+            os.kill(broker.pid, signal.SIGCONT)
+    assert ear.lost == "keep alive timeout"
+    assert ear.silent_since <= silent < noticed - 900_000
 
 
 def test_a_recorder_whose_broker_never_comes_back_says_so_and_fails(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
+from simulators.__main__ import main
 from simulators.tapes.fields import Fields
 from simulators.tapes.messagetape import MessageTape
 from simulators.tapes.tapefile import Properties, Taped, TapeWriter
@@ -114,6 +115,19 @@ def test_other_payloads_have_times_where_they_are_said_to_be(path: Path) -> None
     fields = Fields(time_field="data.at", anywhere=True)
     told = one("zigbee2mqtt/d", b'{"data":{"at":1700000001}}', path, mode=TimeMode.SHIFT_TO_NOW, fields=fields)
     assert json.loads(told.payload) == {"data": {"at": 1_800_000_001}}
+
+
+def test_what_a_tape_cannot_is_one_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one("t", b"", path)
+    for arguments, said in (
+        (("--topic", "x"), "--topic: messages of a tape go to their own topics; change levels with --id-map old=new"),
+        (("--fires", "1"), "--fires: are mixed into raw-json alone"),
+        (("--format", "raw-json"), "a.tape: message 1: not JSON"),
+    ):
+        assert main(["replay", str(path), *arguments]) == 1
+        complaint = capsys.readouterr().err
+        assert said in complaint
+        assert complaint.count("\n") == 1
 
 
 def test_an_empty_tape_has_nothing_to_replay(tmp_path: Path) -> None:
