@@ -42,7 +42,10 @@ def collecting(folder: Path, port: int, *words: str) -> Iterator[Path]:
             yield out
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            try:
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
 
 
 def teams(port: int) -> str:

@@ -146,15 +146,18 @@ def test_the_command_writes_a_line_a_page_and_ends_by_a_signal(tmp_path: Path) -
     command = [sys.executable, "-m", "simulators", "collect", "--bind", "127.0.0.1:0", "--out", str(out)]
     command += ["--secret-file", str(key)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
-        url = process.stdout.readline().split()[3].rstrip(",")
-        raw = json.dumps(PAGE).encode()
-        with httpx.Client(trust_env=False) as client:  # it keeps its connection, which must not hold up the end
-            client.post(url, content=raw, headers={"X-Emberwatch-Signature": signature(raw)})
-            assert json.loads(out.read_text())["signed"] is True
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-        assert process.stderr.read() == ""
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            url = process.stdout.readline().split()[3].rstrip(",")
+            raw = json.dumps(PAGE).encode()
+            with httpx.Client(trust_env=False) as client:  # it keeps its connection, which must not hold up the end
+                client.post(url, content=raw, headers={"X-Emberwatch-Signature": signature(raw)})
+                assert json.loads(out.read_text())["signed"] is True
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,16 @@ def test_a_message_that_is_on_the_tape_twice_is_shown_once_and_two_seqs_are_two(
     assert [line.partition(":")[0] for line in feed.check()[0]] == ["lost"]
 
 
+def test_a_repeat_long_after_may_be_shown_again_or_not(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulators.verify.said.REMEMBERED", 2)
+    feed.sent.append((START + 3 * SECOND, *feed.sent[0][1:]))
+    assert feed.check()[0] == []
+    feed.shelf.items.append(feed.shelf.items[0])
+    assert feed.check()[0] == []
+    feed.shelf.items.append(feed.shelf.items[0])
+    assert [line.partition(":")[0] for line in feed.check()[0]] == ["twice"]
+
+
 def test_gateways_arrays_and_alarms_are_understood(feed: Feed) -> None:
     at, old = START + 10 * SECOND, START - 3600 * SECOND
     feed.send(at, {"ts": iso(old), "smoke": 0.1}, {"ts": iso(at), "smoke": 0.2})
