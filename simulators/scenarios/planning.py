@@ -30,6 +30,8 @@ FAULTS: dict[type[Trouble], str] = {
     town_plan.Mains: "mains_lost",
     town_plan.States: "states",
 }
+#: The words of simulators.physics.fire for what can be seen when, as programs read them in a truth.
+MARKS = {"first vapour": "runaway", "first flame": "flaming", "57 °C at the ceiling above": "heat"}
 
 
 class Telling(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +126,7 @@ def nearest_head(site: Site, place: Place) -> str:
 
 def _marks(fires: Sequence[Fire], end: int) -> list[Mark]:
     marks = [
-        (at, Mark(what=what, at=iso(at), site=fire.source.site, after_s=round((at - fire.ignition) / SECOND, 3)))
+        (at, Mark(what=what, kind=MARKS.get(what, ""), at=iso(at), site=fire.source.site, after_s=_after_s(fire, at)))
         for fire in fires
         for what, at in fire.marks
         if at < end
@@ -132,10 +134,15 @@ def _marks(fires: Sequence[Fire], end: int) -> list[Mark]:
     return [mark for _, mark in sorted(marks, key=lambda pair: (pair[0], pair[1].site))]
 
 
+def _after_s(fire: Fire, at: int) -> float:
+    return round((at - fire.ignition) / SECOND, 3)
+
+
 def _quiet(fires: Sequence[Fire], begin: int, end: int, *, alone: bool) -> list[Span]:
     """Sites that never burn the whole time, burning ones until their first fire can be noticed.
 
-    `alone`: there is but one site.
+    `alone`: there is but one site. A pack that warms at the end of the recording and vents after it is no fire of the
+    recording, but then it is not quiet either.
     """
     first: dict[str, int] = {}
     for fire in fires:
@@ -145,8 +152,10 @@ def _quiet(fires: Sequence[Fire], begin: int, end: int, *, alone: bool) -> list[
         for site, at in first.items()
         if at > begin
     ]
-    what = "no fire at other sites" if fires else "no fire"
-    return before if alone and fires else [*before, Span(what=what, start=iso(begin), end=iso(end))]
+    burning = {fire.source.site for fire in fires if fire.ignition < end}
+    what = "no fire at other sites" if burning else "no fire"
+    until = min((at for site, at in first.items() if site not in burning), default=end)
+    return before if alone and fires else [*before, Span(what=what, start=iso(begin), end=iso(until))]
 
 
 def _spans(told: Sequence[Tempting], begin: int, end: int) -> list[Span]:

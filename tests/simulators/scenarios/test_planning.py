@@ -214,8 +214,8 @@ def test_a_recording_that_ends_before_the_first_vapour_has_no_fire_and_yet_no_qu
     begin, end = START - 60 * MINUTE, START - SECOND
     truth = plan("battery_fire", SMALL, begin=begin, end=end)[1]
     assert not truth.fire and truth.fires == []
-    warm = [span for span in truth.quiet if span.what == "before the fire"]
-    assert [parse_time(span.start) for span in warm] == [begin] and parse_time(warm[0].end) < end
+    warm = next(parse_time(mark.at) for mark in truth.references if "begins to warm" in mark.what)
+    assert all(begin < parse_time(span.end) <= warm < end for span in truth.quiet) and truth.quiet
 
 
 def test_a_town_of_one_site_is_never_called_quiet_while_it_burns() -> None:
@@ -231,6 +231,7 @@ def test_references_are_counted_from_their_own_fire() -> None:
         fire = next(fire for fire in truth.fires if fire.site == mark.site)
         assert mark.after_s == (parse_time(mark.at) - parse_time(fire.ignition)) / SECOND
     assert {mark.what for mark in truth.references} >= {"first flame", "57 °C at the ceiling above"}
+    assert {mark.kind for mark in truth.references} == {"flaming", "heat"}
 
 
 @pytest.mark.parametrize("seed", range(6))
