@@ -29,9 +29,11 @@ _OTHER_FILES = 64
 
 
 class Cut(msgspec.Struct, kw_only=True):
-    """Connections cut at once: how many, and after how many µs all were back; None: not yet."""
+    """Connections cut at once: how many, how many of them are not back, and after how many µs all were."""
 
     count: int
+    away: int
+    at: int
     back_after: int | None = None
 
 
@@ -52,8 +54,7 @@ class Connections:
         self._now, self._stop = now, stop
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._selector = selectors.DefaultSelector()
-        self._away: dict[Future[socket], Wire] = {}
-        self._cut_at = 0
+        self._away: dict[Future[socket], tuple[Wire, Cut]] = {}
         self._stuck: set[Wire] = set()
         began = now()
         self.wires = self._opened(lambda number: Wire(broker=broker, number=number, window=window, clean=clean), count)
@@ -104,9 +105,9 @@ class Connections:
             self._selector.unregister(wire)
             self._stuck.discard(wire)
             wire.cut()
-        self.cuts.append(Cut(count=len(chosen)))
-        self._cut_at = self._now()
-        self._away |= {self._pool.submit(self._reopened, wire): wire for wire in chosen}
+        cut = Cut(count=len(chosen), away=len(chosen), at=self._now())
+        self.cuts.append(cut)
+        self._away |= {self._pool.submit(self._reopened, wire): (wire, cut) for wire in chosen}
 
     def close(self) -> None:
         """Leave in good order; the broker keeps nothing of us."""
@@ -140,14 +141,15 @@ class Connections:
 
     def _take_back(self) -> None:
         for future in [future for future in self._away if future.done()]:
-            wire = self._away.pop(future)
+            wire, cut = self._away.pop(future)
             if future.exception() is not None and self._stop.is_set():
                 continue  # it did not try on
             wire.resume(future.result())
             self._selector.register(wire, selectors.EVENT_READ)
             self.wrote(wire)
-            if not self._away:
-                self.cuts[-1].back_after = self._now() - self._cut_at
+            cut.away -= 1
+            if not cut.away:
+                cut.back_after = self._now() - cut.at
 
     def _reopened(self, wire: Wire) -> socket:
         """On a thread of the pool."""
