@@ -6,7 +6,7 @@ import argparse
 import gc
 import threading
 from collections.abc import Callable, Iterator
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 import msgspec
@@ -121,15 +121,19 @@ class Play(msgspec.Struct, frozen=True, kw_only=True):
     def reports(self) -> Iterator[Report]:
         """All that its devices say."""
         told = reports(self.town.sites, plan=self.plan, start_at=self.start, interval_s=self.interval_s, seed=self.seed)
+        first = list(islice(told, 1))
+        gc.freeze()  # the devices are alive now and stay
+        gc.enable()
         end = self.end
-        return told if end is None else takewhile(lambda report: report.at < end, told)
+        every = chain(first, told)
+        yield from every if end is None else takewhile(lambda report: report.at < end, every)
 
 
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Write what was asked for, then publish until the end or the stop."""
     if args.readings and args.seconds is None:
         raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
-    gc.disable()  # hundreds of thousands of devices come to life and stay: nothing to look for among them
+    gc.disable()  # hundreds of thousands of devices come to life: nothing to look for among them
     try:
         play = set_up(args, now())
         if args.inventory:
@@ -143,6 +147,7 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
             publish(args, play, now=now, stop=stop)
     finally:
         gc.enable()
+        gc.unfreeze()
     return 0
 
 
