@@ -44,8 +44,9 @@ and what is there. Exit code 0: nothing found. 1: something found. 2: could not 
 
 examples (a program that runs, with teams.yaml sending to http://127.0.0.1:9000/hook):
   python -m simulators collect --bind 127.0.0.1:9000 --out pages.jsonl        in a terminal of its own
+  python -m simulators town --inventory town.csv && emberwatch inventory import town.csv
   emberwatch ledger --json > before.json
-  python -m simulators town --seconds 60 --sent town.tape
+  python -m simulators town --seconds 120 --scenario battery_fire --sent town.tape
   emberwatch ledger --json > after.json; emberwatch alerts export --out alerts.jsonl
   python -m simulators verify --sent town.tape --ledger after.json --ledger-before before.json \\
       --alerts alerts.jsonl --pages pages.jsonl --api http://127.0.0.1:8080 --token-file emberwatch-data/api.token
