@@ -19,7 +19,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.errors import OperatorError, Unavailable
 from ingest.mqtt import V5, V311, BrokerAddress, PacketSocket, make_client, open_client
-from ingest.packets import QOS_1, RETAIN, is_plain_publish, read_publish
+from ingest.packets import QOS_1, RETAIN, Publish, is_plain_publish, read_publish
 from ingest.topics import matches
 from simulators.options import no_connection
 from simulators.tapes.tapefile import Properties, Taped
@@ -136,8 +136,9 @@ class Ear:
             poll.poll(wait_s * 1000)
         acks: list[bytes] = []
         for first, start, end in self._whole_packets(packets):
-            if self._entry is not None and is_plain_publish(first):
-                acks.append(self._take(first, packets.buffer, start, end))
+            publish = self._publish(first, packets.buffer, start, end)
+            if publish is not None:
+                acks.append(self._take(publish, first))
                 packets.at = end
                 continue
             packets.expose(end)
@@ -185,13 +186,25 @@ class Ear:
         """What is no plain PUBLISH: QoS 2."""
         given = message.properties
         properties = _kept(getattr(given, "ContentType", ""), dict(getattr(given, "UserProperty", ())))
-        self._keep(message.topic, bytes(message.payload), message.qos, message.retain, properties)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "\ufffd"
+        self._keep(topic, bytes(message.payload), message.qos, message.retain, properties)
 
     # messages
 
-    def _take(self, first: int, buffer: bytes, start: int, end: int) -> bytes:
-        """Hear a PUBLISH of QoS 0 or 1; its acknowledgement. paho would take five times as long."""
-        found = read_publish(first, buffer, start, end, v5=self.protocol == V5)
+    def _publish(self, first: int, buffer: bytes, start: int, end: int) -> Publish | None:
+        """A PUBLISH of QoS 0 or 1, for which paho would take five times as long; None for what is left to it."""
+        if self._entry is None or not is_plain_publish(first):
+            return None
+        try:
+            return read_publish(first, buffer, start, end, v5=self.protocol == V5)
+        except (IndexError, ValueError):
+            return None
+
+    def _take(self, found: Publish, first: int) -> bytes:
+        """Keep a message; its acknowledgement."""
         properties = _kept(found.content_type, found.properties)
         self._keep(found.topic, found.payload, (first & QOS_1) >> 1, first & RETAIN != 0, properties)
         return b"\x40\x02" + found.packet_id if found.packet_id else b""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ingest.errors import OperatorError
+from ingest.topics import valid_topic
 from simulators.tapes.fields import Fields
 from simulators.tapes.tapefile import Taped, read_batches, read_tape
 from simulators.tapes.times import TimeMap
@@ -35,8 +36,12 @@ class MessageTape:
         return self._span
 
     def messages(self, times: TimeMap) -> Iterator[Outgoing]:
-        for message in read_tape(self._path, tell=lambda _: None):  # it was told when it was counted
-            yield self._outgoing(message, times)
+        taped = read_tape(self._path, tell=lambda _: None)  # it was told when it was counted
+        for number, message in enumerate(taped, start=1):
+            outgoing = self._outgoing(message, times)
+            if wrong := valid_topic(outgoing.topic) or (message.qos not in (0, 1, 2) and f"QoS {message.qos}"):
+                raise OperatorError(f"{self._path}: message {number}: cannot be published: {wrong}")
+            yield outgoing
 
     def _outgoing(self, message: Taped, times: TimeMap) -> Outgoing:
         topic, payload = message.topic, message.payload

@@ -184,7 +184,11 @@ def read_tape(path: str | Path, *, tell: Callable[[str], None] = say) -> Iterato
     decode = msgspec.json.Decoder(Properties).decode
     for batch in read_batches(path, tell=tell):
         for at, topic, payload, qos, retain, text in zip(*(column.to_pylist() for column in batch), strict=True):
-            properties = None if text is None else decode(text)
+            try:
+                properties = None if text is None else decode(text)
+            except msgspec.DecodeError as error:
+                what = 'write {"content_type": "…", "user": {"name": "value"}}, or null'
+                raise OperatorError(f"{path}: properties of a message on {topic}: {error}; {what}") from None
             yield Taped(at=at, topic=topic, payload=payload, qos=qos, retain=retain, properties=properties)
 
 

@@ -117,6 +117,19 @@ def test_other_payloads_have_times_where_they_are_said_to_be(path: Path) -> None
     assert json.loads(told.payload) == {"data": {"at": 1_800_000_001}}
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (Taped(at=0, topic="", payload=b""), "cannot be published: "),
+        (Taped(at=0, topic="a/#", payload=b""), "cannot be published: topic 'a/#' has a wildcard"),
+        (Taped(at=0, topic="a", payload=b"", qos=3), "cannot be published: QoS 3"),
+    ],
+)
+def test_what_no_broker_takes_is_named_by_its_number(message: Taped, said: str, path: Path) -> None:
+    with pytest.raises(OperatorError, match=f"message 2: {said}"):
+        played([Taped(at=0, topic="fine", payload=b""), message], path)
+
+
 def test_what_a_tape_cannot_is_one_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one("t", b"", path)
     for arguments, said in (

@@ -177,6 +177,14 @@ def test_what_is_no_tape_is_one_line(tmp_path: Path) -> None:
         list(read_tape(tmp_path / "none"))
 
 
+def test_properties_of_another_hand_are_checked(path: Path) -> None:
+    row = {"at": [1], "topic": ["t"], "payload": [b""], "qos": [1], "retain": [False], "properties": ["{"]}
+    with pa.ipc.new_stream(str(path), tapefile.SCHEMA) as writer:
+        writer.write_table(pa.table(row, schema=tapefile.SCHEMA))
+    with pytest.raises(OperatorError, match=r"properties of a message on t: .*; write "):
+        list(read_tape(path))
+
+
 def test_a_tape_is_known_by_its_beginning(path: Path) -> None:
     write(path, [])
     assert is_tape(path)
