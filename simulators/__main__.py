@@ -8,37 +8,43 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 
 from ingest.errors import EmberwatchError
 from ingest.processes import stop_on_signals
-from simulators.convert import command as convert
-from simulators.load import command as load
-from simulators.physics import command as physics
-from simulators.scenarios import command as scenario
-from simulators.tapes import faults, record, replay
-from simulators.town import command as town
-from simulators.verify import collect
-from simulators.verify import command as verify
 
-COMMANDS = (town, scenario, physics, record, replay, faults, load, convert, verify, collect)
+#: Command → its module, which is imported when it is asked for: together they take a second and a half.
+COMMANDS = {
+    "town": "simulators.town.command",
+    "scenario": "simulators.scenarios.command",
+    "physics": "simulators.physics.command",
+    "record": "simulators.tapes.record",
+    "replay": "simulators.tapes.replay",
+    "faults": "simulators.tapes.faults",
+    "load": "simulators.load.command",
+    "convert": "simulators.convert.command",
+    "verify": "simulators.verify.command",
+    "collect": "simulators.verify.collect",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+def parser(asked: str = "") -> argparse.ArgumentParser:
+    """The command that is asked for with its options; all of them, when it is none of them."""
     top = argparse.ArgumentParser(
         prog="python -m simulators",
         description="Pretend devices that speak only MQTT, and recordings of real ones.",
         epilog="Each command explains itself: python -m simulators town --help",
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for name in (asked,) if asked in COMMANDS else COMMANDS:
+        import_module(COMMANDS[name]).add_parser(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 what a person must change or a missing server, 2 wrong usage, 130 interrupted."""
-    args = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser(words[0] if words else "").parse_args(words)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     stop = stop_on_signals()
     try:
