@@ -33,17 +33,19 @@ COLUMNS = (
 SITES, DEVICES = 8, 48
 
 EPILOG = """\
-Heads on the mains report each minute, gateways too, piles each three minutes, LoRa heads each hour, battery heads once
-a day (--interval gives all the same), and at once when a smoke or heat alarm of their own changes (topic …/alarm).
-Every third shed has a gateway that speaks for its devices (ember/v1/{site}/telemetry). Gateways, and mains devices
-that speak for themselves, keep a retained status. Each of these has a connection of its own, with offline as its last
-will; beyond 64 they share connections, and the will is that of the first on each.
+Heads on the mains report each minute, gateways too, piles each three minutes, surface probes each five, LoRa heads
+each hour, battery heads once a day (--interval gives all the same), and at once when a smoke or heat alarm of their
+own changes (topic …/alarm). Every third shed has a gateway that speaks for its devices (ember/v1/{site}/telemetry).
+Gateways, and mains devices that speak for themselves, keep a retained status. Each of these has a connection of its
+own, with offline as its last will; where there are more than 64 they share 64 of MQTT 3.1.1, by their sites, and the
+will is that of the first on each. MQTT 3.1.1 cannot say that a broker refuses messages: check its access rules.
 The same seed and start give the same bytes. With --speed the time stamps run ahead of the clock: take such a feed
 in by a source with `clock: observed`.
 
 A scenario is a name of `python -m simulators scenario list`, or a file of your own. It sets size, rhythm and (without
-a broker) start of the town where you do not. Its first event is at --fire-at. With --readings its truth (fires,
-nuisances, faults, quiet spans) is written beside the readings: day.csv gets day.truth.json.
+a broker) start of the town where you do not: ask for the inventory with the same options. Its first event is at
+--fire-at. With --readings its truth (fires, nuisances, faults, quiet spans) is written beside the readings: day.csv
+gets day.truth.json.
 
 examples:
   python -m simulators town --inventory town.csv                     the inventory to import, no broker needed

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ingest.readings import DAY, SECOND
 from simulators.town.models import MODELS, Model
 from simulators.town.noise import uniform
-from simulators.town.plan import Away, Battery, Charging, Clock, Drift, Glitch, Mains, Reboot, States, Stuck, Trouble
+from simulators.town.plan import Battery, Charging, Clock, Drift, Glitch, Mains, Reboot, States, Stuck, Trouble
 
 #: Later than anything.
 FAR = 2**62
@@ -158,8 +158,3 @@ class Troubles:
     def at(self, site: str) -> bool:
         """Whether there is any at this site."""
         return site in self._of_site
-
-
-def aways(troubles: Sequence[Trouble]) -> list[Away]:
-    """Those that cut the way to the broker."""
-    return [t for t in troubles if isinstance(t, Away)]

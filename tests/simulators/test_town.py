@@ -167,6 +167,19 @@ def test_the_truth_lies_beside_the_readings(tmp_path: Path) -> None:
     assert len({fire.site for fire in truth.fires}) == 2
 
 
+def test_a_scenario_sets_the_size_and_rhythm_where_nobody_does(tmp_path: Path) -> None:
+    meant, path = load("carrier_loss").town, tmp_path / "town.csv"
+    for options, devices, interval in (
+        ((), meant.devices, meant.interval),
+        (("--devices", "299"), 299, meant.interval),
+    ):
+        assert run("--scenario", "carrier_loss", *options, "--inventory", str(path)) == 0
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["kind"] == "device"]
+        assert len(rows) == devices != 48
+        assert {float(row["expected_interval_s"]) for row in rows} == {interval}
+
+
 def test_a_named_site_burns_and_the_next_by_the_seed(tmp_path: Path) -> None:
     arguments = ("--scenario", "battery_fire", "--fire-site", "shed-007", "--fires", "2", "--seconds", "200")
     sites = set()
