@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import TypedDict
 
 from ingest.readings import FIRE_STATES, SECOND
 from simulators.scenarios.happening import Event, Here, Piece, Tempting, joined
@@ -23,6 +24,15 @@ from simulators.town.plan import (
 )
 
 
+class When(TypedDict):
+    """What all troubles have."""
+
+    site: str
+    device: str
+    start_at: int
+    end_at: int
+
+
 class Befalls(Event, frozen=True, kw_only=True):
     """Trouble of one kind with each of the devices chosen; without `lasts` until the story ends."""
 
@@ -31,6 +41,15 @@ class Befalls(Event, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """That of one device, "" for a whole site."""
         raise NotImplementedError
+
+    def when(self, here: Here, device: str, late: int = 0) -> When:
+        """From the beginning of the event, or `late` µs after it, to its end."""
+        return {
+            "site": here.site.id,
+            "device": device,
+            "start_at": here.start_at + late,
+            "end_at": here.until(self.lasts),
+        }
 
     def happen(self, here: Here) -> Piece:
         """One trouble for each device."""
@@ -47,10 +66,7 @@ class StuckSensor(Befalls, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """It no longer moves."""
         return Stuck(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             quantity=self.quantity,
             value=self.value,
         )
@@ -65,10 +81,7 @@ class DriftingSensor(Befalls, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """It moves away from the truth."""
         return Drift(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             quantity=self.quantity,
             per_day=round(self.per_day * chance.uniform(0.5, 1.5), 6),
         )
@@ -85,12 +98,7 @@ class DustDrift(DriftingSensor, frozen=True, kw_only=True):
 
     def happen(self, here: Here) -> Piece:
         """Drift, which tempts."""
-        told = (
-            Tempting(
-                what="dust", site=here.site.id, device=device, start_at=here.start_at, end_at=here.until(self.lasts)
-            )
-            for device in here.subjects()
-        )
+        told = (Tempting(what="dust", **self.when(here, device)) for device in here.subjects())
         return Piece(troubles=super().happen(here).troubles, nuisances=tuple(told))
 
 
@@ -104,10 +112,7 @@ class Glitches(Befalls, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """Odd samples."""
         return Glitch(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             quantity=self.quantity,
             by=self.by,
             chance=self.share,
@@ -123,10 +128,7 @@ class DyingBattery(Befalls, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """It runs empty."""
         return Battery(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             percent=round(self.percent + chance.uniform(-3.0, 3.0), 1),
             per_day=self.per_day,
         )
@@ -143,10 +145,7 @@ class Gone(Befalls, frozen=True, kw_only=True):
         """Silence."""
         late = round(chance.uniform(0.0, self.spread) * SECOND)
         return Away(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at + late,
-            end_at=here.until(self.lasts),
+            **self.when(here, device, late),
             keeps=self.keeps,
             will_after_s=self.will_after,
         )
@@ -162,10 +161,7 @@ class WrongClock(Befalls, frozen=True, kw_only=True):
         """A wrong clock."""
         side = chance.choice((-1.0, 1.0))
         return Clock(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             offset_s=self.offset * side,
             ppm=self.ppm * side,
         )
@@ -178,7 +174,7 @@ class DeviceReboot(Befalls, frozen=True, kw_only=True):
 
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """Off and on."""
-        return Reboot(site=here.site.id, device=device, start_at=here.start_at, end_at=here.until(self.lasts))
+        return Reboot(**self.when(here, device))
 
 
 class PowerCut(Befalls, frozen=True, kw_only=True):
@@ -189,10 +185,7 @@ class PowerCut(Befalls, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """Darkness."""
         return Mains(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             reserve_s=round(self.reserve * chance.uniform(0.7, 1.3), 1),
         )
 
@@ -211,10 +204,7 @@ class Says(Befalls, frozen=True, kw_only=True):
         """States nobody measured."""
         late = round(chance.uniform(0.0, self.spread) * SECOND)
         return States(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at + late,
-            end_at=here.until(self.lasts),
+            **self.when(here, device, late),
             states={str(name): value for name, value in self.states.items()},
         )
 
@@ -237,9 +227,6 @@ class Charges(Befalls, frozen=True, kw_only=True):
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """More, or nothing."""
         return Charging(
-            site=here.site.id,
-            device=device,
-            start_at=here.start_at,
-            end_at=here.until(self.lasts),
+            **self.when(here, device),
             watts=self.watts,
         )
