@@ -52,7 +52,7 @@ examples:
   python -m simulators town --scenario battery_fire --fire-at 20     a fire 20 s after the start
   python -m simulators town --readings day.csv.gz --seconds 86400    a day as a readings file, no broker needed
   python -m simulators town --devices 620000 --readings d.parquet --seconds 600    a district
-  python -m simulators town --scenario hot_roof --readings hot.csv --seconds 20000
+  python -m simulators town --scenario hot_roof --readings hot.csv
 """
 
 
@@ -83,7 +83,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--interval", type=span, metavar="S", help="seconds between reports, for all (default: each model its own)"
     )
     parser.add_argument(
-        "--seconds", type=span, metavar="N", help="how long, in the town's time (default: until Ctrl-C)"
+        "--seconds",
+        type=span,
+        metavar="N",
+        help="how long, in the town's time (default: until Ctrl-C; with --readings: as the scenario lasts)",
     )
     parser.add_argument("--start", type=moment, metavar="TIME", help="the town's time at the start (default: now)")
     parser.add_argument("--speed", type=factor, default=1.0, metavar="X", help="1, 10, … times as fast, or max")
@@ -133,8 +136,6 @@ class Play(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Write what was asked for, then publish until the end or the stop."""
-    if args.readings and args.seconds is None:
-        raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
     gc.disable()  # hundreds of thousands of devices come to life: nothing to look for among them
     try:
         play = set_up(args, now())
@@ -160,7 +161,8 @@ def set_up(args: argparse.Namespace, now: int) -> Play:
     interval = args.interval or (story.town.interval if story else None)
     start = args.start if args.start is not None else _usual_start(args, story, now)
     start -= start % 1000  # time stamps have milliseconds
-    end = None if args.seconds is None else start + int(args.seconds * SECOND)
+    seconds = args.seconds if args.seconds is not None or not args.readings else _as_long_as_told(args, story)
+    end = None if seconds is None else start + int(seconds * SECOND)
     plan, truth = _plan(args, story, town, start, end, interval) if story else (ORDINARY, None)
     return Play(town=town, start=start, end=end, interval_s=interval, seed=args.seed, plan=plan, truth=truth)
 
@@ -179,6 +181,13 @@ def _build(args: argparse.Namespace, story: Story | None) -> Town:
 def _usual_start(args: argparse.Namespace, story: Story | None, now: int) -> int:
     """A scenario has its season, but what goes to a broker begins now."""
     return story.town.start if story and args.readings and not args.broker else now
+
+
+def _as_long_as_told(args: argparse.Namespace, story: Story | None) -> float:
+    """Seconds until the last telling of the story ends; OperatorError without one, as a file must end."""
+    if story is None:
+        raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
+    return float(args.fire_at + (args.fires - 1) * args.fire_every + story.lasts_s)
 
 
 def _plan(

@@ -158,6 +158,15 @@ def test_the_readings_file_needs_no_broker_and_is_the_same_each_time(tmp_path: P
     assert [row.at for row in rows] == sorted(row.at for row in rows)
 
 
+def test_a_file_without_an_end_lasts_until_the_last_telling_of_its_story_ends(tmp_path: Path) -> None:
+    path = tmp_path / "fires.csv"
+    told = ("--scenario", "battery_fire", "--fire-at", "30", "--fires", "2", "--fire-every", "90")
+    assert run(*told, "--start", "2026-05-01T08:00:00Z", "--readings", str(path)) == 0
+    times = [row.at for row in read_readings(path)]
+    lasts = (times[-1] - times[0]) / SECOND
+    assert 30 + 90 + load("battery_fire").lasts_s - 20 < lasts <= 30 + 90 + load("battery_fire").lasts_s
+
+
 def test_the_truth_lies_beside_the_readings(tmp_path: Path) -> None:
     arguments = ("--scenario", "battery_fire", "--fire-at", "30", "--fires", "2", "--seconds", "200")
     start = ("--start", "2026-05-01T08:00:00+08:00")
