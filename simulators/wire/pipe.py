@@ -1,7 +1,7 @@
 """One MQTT 3.1.1 connection for many devices: publishes with QoS 1 in order, without a thread of its own.
 
-A third of the work paho makes of a message. Nothing is sent before `flush`, or before much of it waits. A broker that goes away
-is waited for; what it did not acknowledge is sent again, in order and marked so (DUP). MQTT 3.1.1 has no words for a
+A third of the cost of paho. Nothing is sent before `flush`, or before much of it waits. A broker that goes away is
+waited for; what it did not acknowledge is sent again, in order and marked so (DUP). MQTT 3.1.1 has no words for a
 message that the broker refuses, so nobody hears of those.
 """
 
