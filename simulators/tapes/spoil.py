@@ -164,8 +164,8 @@ class MessageForm(Generic[M]):
         return msgspec.structs.replace(thing, at=thing.at + by)
 
     def corrupted(self, thing: M, chance: float) -> M:
-        kept = int(chance * len(thing.payload))
-        return msgspec.structs.replace(thing, payload=thing.payload[:kept] + b"\xff")
+        payload = thing.payload[: int(chance * len(thing.payload))] + b"\xff"
+        return msgspec.structs.replace(thing, payload=payload if payload != thing.payload else payload + b"\xff")
 
     def skewed(self, thing: M, by: int, whose: Whose) -> M:
         if any(whose(level) for level in thing.topic.split("/")):

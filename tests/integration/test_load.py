@@ -260,10 +260,10 @@ def in_order(messages: list[tuple[str, bytes]]) -> bool:
 # loops, bursts, storms
 
 
-def test_a_closed_loop_sends_as_fast_as_it_is_answered_and_counts_right(mosquitto: Broker) -> None:
-    with listening(mosquitto, "ember/v1/#") as heard:
+def test_a_closed_loop_sends_as_fast_as_it_is_answered_and_counts_right(own_broker: Broker) -> None:
+    with listening(own_broker, "ember/v1/#") as heard:
         size = ("--closed", "5", "--seconds", "1", "--connections", "3", "--json")
-        done = simulators("load", *size, "--broker", mosquitto.url)
+        done = simulators("load", *size, "--broker", own_broker.url)
         told = json.loads(done.stdout)
         assert (done.returncode, told["offered"]) == (0, None)
         assert told["sent"] == told["acknowledged"] > 100
@@ -286,22 +286,22 @@ def test_in_a_closed_loop_never_more_is_on_its_way(deaf: Deaf) -> None:
         process.communicate(timeout=20)
 
 
-def test_in_a_storm_every_device_speaks_once(mosquitto: Broker) -> None:
-    with listening(mosquitto, "ember/v1/#") as heard:
+def test_in_a_storm_every_device_speaks_once(own_broker: Broker) -> None:
+    with listening(own_broker, "ember/v1/#") as heard:
         size = ("--storm", "0.7:0.1", "--devices", "1234", "--connections", "7", "--json")
-        done = simulators("load", *size, "--broker", mosquitto.url)
+        done = simulators("load", *size, "--broker", own_broker.url)
         told = json.loads(done.stdout)
         assert (done.returncode, told["offered"], told["acknowledged"]) == (0, 1234, 1234)
         wait_until(lambda: len(heard.messages) == 1234)
     assert {count for count in Counter(topic for topic, _, _ in heard.messages).values()} == {1}
 
 
-def test_bursts_gateways_and_fires_come_beside_the_rate(mosquitto: Broker, tmp_path: Path) -> None:
+def test_bursts_gateways_and_fires_come_beside_the_rate(own_broker: Broker, tmp_path: Path) -> None:
     sent = tmp_path / "sent.tape"
-    with listening(mosquitto, "ember/v1/#") as heard:
+    with listening(own_broker, "ember/v1/#") as heard:
         size = ("--rate", "100", "--seconds", "1.5", "--devices", "60", "--gateway", "5")
         more = ("--burst", "40:1", "--fire-every", "0.5", "--json", "--sent", str(sent))
-        done = simulators("load", *size, *more, "--broker", mosquitto.url)
+        done = simulators("load", *size, *more, "--broker", own_broker.url)
         told = json.loads(done.stdout)
         counts = {name: told[name] for name in ("offered", "acknowledged", "fires", "readings")}
         assert counts == {"offered": 232, "acknowledged": 232, "fires": 2, "readings": 230 * 5 + 2}
