@@ -2,7 +2,7 @@
 
 MQTT 5, or 3.1.1 where the broker speaks only that. Never more than `window` messages, nor more than the broker
 allows, are unacknowledged. A broker that goes away is waited for; paho sends again what was not acknowledged, in
-order.
+order. What is published with QoS 0 meanwhile is lost, and counted nowhere.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as MqttProperties
@@ -60,6 +60,7 @@ class Publisher:
         self._window = window
         self._patience_s = patience_s
         self._open = 0
+        self._unsure: list[MQTTMessageInfo] = []  # QoS 0: paho does not call back for what it loses
         self._changed = threading.Condition()
         self._client = self._connect(f"{name}-{uuid.uuid4().hex[:10]}", will)
 
@@ -74,8 +75,22 @@ class Publisher:
             if not self._wait(lambda: self._open < self._window, heed_stop=True):
                 return False
             self._open += 1
-        self._client.publish(topic, payload, qos=qos, retain=retain, properties=self._on_the_wire(properties))
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=self._on_the_wire(properties))
+        if qos == 0:
+            self._unsure.append(info)
+            with self._changed:
+                self._leave_out_lost()
         return True
+
+    def _leave_out_lost(self) -> None:
+        """Nobody acknowledges these."""
+        unsure, self._unsure = self._unsure, []
+        for info in unsure:
+            try:
+                if not info.is_published():
+                    self._unsure.append(info)
+            except RuntimeError:  # there was no connection, or it broke before
+                self._open -= 1
 
     def _on_the_wire(self, properties: Properties | None) -> MqttProperties | None:
         if properties is None or self.protocols[0] != MQTTProtocolVersion.MQTTv5:
@@ -102,12 +117,13 @@ class Publisher:
             self._client.disconnect()
         self._client.loop_stop()
 
-    def _wait(self, reached: Any, *, heed_stop: bool) -> bool:
+    def _wait(self, reached: Callable[[], bool], *, heed_stop: bool) -> bool:
         last, deadline = self.acknowledged, time.monotonic() + self._patience_s
         while not reached():
             if heed_stop and self._stop.is_set():
                 return False
             self._changed.wait(0.2)
+            self._leave_out_lost()
             if self.acknowledged != last:
                 last, deadline = self.acknowledged, time.monotonic() + self._patience_s
             elif time.monotonic() > deadline:
