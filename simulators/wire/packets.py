@@ -1,4 +1,4 @@
-"""The few MQTT 3.1.1 packets a load generator needs, as bytes. Pure."""
+"""The few MQTT 3.1.1 packets that those who only publish need, as bytes. Pure."""
 
 from __future__ import annotations
 

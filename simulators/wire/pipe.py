@@ -16,14 +16,14 @@ import time
 import uuid
 
 from ingest.errors import Unavailable
-from ingest.mqtt import BrokerAddress, connect_socket
-from simulators.options import no_connection
+from ingest.mqtt import BrokerAddress
+from simulators.wire.entry import enter
 from simulators.wire.packets import DISCONNECT, DUP, MAX_PACKET_ID, connect, publish_head, read_acknowledgements
 from simulators.wire.publisher import PATIENCE_S, Will
 
 #: So many bytes are sent at once.
 ENOUGH = 32_768
-_ANSWER_S, _LOOK_S, _AGAIN_S = 5.0, 0.2, 1.0
+_LOOK_S, _AGAIN_S = 0.2, 1.0
 _RETAIN = 0x01
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -125,26 +125,8 @@ class Pipe:
         return False
 
     def _connect(self) -> socket.socket:
-        try:
-            wire = connect_socket(self._broker)
-        except OSError as error:
-            raise Unavailable(no_connection(self._broker, error)) from None
-        try:
-            self._introduce(wire)
-        except OSError as error:
-            wire.close()
-            what = (error.strerror or str(error)).lower()
-            raise Unavailable(f"{self._broker}: the broker did not let us in: {what}; is it an MQTT broker?") from None
-        return wire
-
-    def _introduce(self, wire: socket.socket) -> None:
         """No keepalive: a town may be silent for long, and has no thread to say that it is there."""
         will = (self._will.topic, self._will.payload) if self._will else None
-        broker = self._broker
-        words = connect(client_id=self._client_id, keepalive_s=0, user=broker.user, password=broker.password, will=will)
-        wire.settimeout(_ANSWER_S)
-        wire.sendall(words)
-        answer = wire.recv(4)
-        if answer[:1] != b"\x20" or answer[3:4] != b"\x00":
-            raise ConnectionError(f"it answered {answer.hex(' ') or 'nothing'}")
-        wire.setblocking(False)
+        user, password = self._broker.user, self._broker.password
+        words = connect(client_id=self._client_id, keepalive_s=0, user=user, password=password, will=will)
+        return enter(self._broker, words)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.errors import Unavailable
-from ingest.mqtt import BrokerAddress, connect_socket
-from simulators.options import no_connection
+from ingest.mqtt import BrokerAddress
+from simulators.wire.entry import enter
 from simulators.wire.packets import (
     DISCONNECT,
     DUP,
@@ -141,8 +141,10 @@ class Wire:
         self.flush()
 
     def close(self) -> None:
-        """Leave in good order."""
-        if not self.away:
+        """Leave in good order; in the middle of a packet there is none."""
+        if self._pending:
+            self._socket.close()
+        elif not self.away:
             _leave(self._socket)
 
     def forget(self) -> None:
@@ -176,27 +178,9 @@ class Wire:
         return Unavailable(f"{self._broker}: connection lost: {error}; {what}")
 
     def _connected(self, *, clean: bool) -> socket.socket:
-        try:
-            wire = connect_socket(self._broker)
-        except OSError as error:
-            raise Unavailable(no_connection(self._broker, error)) from None
-        try:
-            self._introduce(wire, clean=clean)
-        except OSError as error:
-            wire.close()
-            what = (error.strerror or str(error)).lower()
-            raise Unavailable(f"{self._broker}: the broker did not let us in: {what}; is it an MQTT broker?") from None
-        return wire
-
-    def _introduce(self, wire: socket.socket, *, clean: bool) -> None:
         user, password = self._broker.user, self._broker.password
         words = connect(client_id=self._client_id, keepalive_s=KEEPALIVE_S, user=user, password=password, clean=clean)
-        wire.settimeout(5.0)
-        wire.sendall(words)
-        answer = wire.recv(4)
-        if answer[:1] != b"\x20" or answer[3:4] != b"\x00":
-            raise ConnectionError(f"it answered {answer.hex(' ') or 'nothing'}")
-        wire.setblocking(False)
+        return enter(self._broker, words)
 
 
 def _leave(wire: socket.socket) -> None:

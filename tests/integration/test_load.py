@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from select import select
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from ingest.errors import Unavailable
 from simulators.load.fleet import Fleet
 from simulators.load.forms import Form
 from simulators.options import parse_broker
-from simulators.wire.packets import packet_ids
+from simulators.wire.packets import DISCONNECT, packet_ids
 from simulators.wire.raw import Rows, Wire
 from tests.support.broker import wait_until
 from tests.support.simulating import listening, running, simulators, whole_tape
@@ -257,6 +259,37 @@ def in_order(messages: list[tuple[str, bytes]]) -> bool:
     return True
 
 
+def test_a_connection_that_is_left_in_the_middle_of_a_packet_gets_nothing_behind_it(deaf: Deaf) -> None:
+    with wired(deaf, window=65_535) as wire:
+        while not wire.stuck:
+            wire.write(rows(wire, 1_000))
+        while not select([], [wire], [], 0)[1]:  # until it could take a DISCONNECT
+            deaf.connection.recv(1 << 20)
+    heard = b""
+    while data := deaf.connection.recv(1 << 20):
+        heard = (heard + data)[-2:]
+    assert heard != DISCONNECT
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"\x20\x02\x00\x04", "did not let us in: user or password is wrong"),
+        (b"\x20\x02\x00\x05", "did not let us in: not authorised; name a user who is"),
+        (b"HTTP/1.1", "did not let us in: it answered 48 54 54 50; is it an MQTT broker?"),
+    ],
+)
+def test_why_a_broker_lets_nobody_in_is_said_in_words(answer: bytes, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        opened = pool.submit(Wire, broker=parse_broker(url), number=1, window=1)
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(answer)
+            with pytest.raises(Unavailable, match=re.escape(said)):
+                opened.result()
+
+
 # loops, bursts, storms
 
 
@@ -272,7 +305,7 @@ def test_a_closed_loop_sends_as_fast_as_it_is_answered_and_counts_right(own_brok
 
 def test_in_a_closed_loop_never_more_is_on_its_way(deaf: Deaf) -> None:
     to = ("--broker", deaf.url, "--connections", "1")
-    with running("load", "--closed", "7", "--seconds", "3", *to) as process:
+    with running("load", "--closed", "7", "--seconds", "600", "--json", *to) as process:
         deaf.accept()
         for number in (7, 14):
             ids = [seen for _, seen, _ in deaf.publishes(7)]
@@ -283,7 +316,9 @@ def test_in_a_closed_loop_never_more_is_on_its_way(deaf: Deaf) -> None:
             deaf.connection.settimeout(10)
             deaf.acknowledge(*ids)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        told = json.loads(process.communicate(timeout=20)[0])
+    assert (told["sent"], told["stopped"]) == (21, True)
+    assert told["seconds"] < 60  # those it took, not those it was to take
 
 
 def test_in_a_storm_every_device_speaks_once(own_broker: Broker) -> None:
@@ -326,3 +361,4 @@ def test_a_broker_that_dies_ends_the_load_with_what_was_done_until_then(tmp_path
     assert told["offered"] == 30_000
     assert told["sent"] == len(whole_tape(sent)) >= told["acknowledged"] > 300
     assert told["held"] is False
+    assert told["per_second"] is None or told["per_second"]["seconds"] < 20  # until the broker died
