@@ -56,10 +56,7 @@ def whole(text: str) -> int:
 
 def span(text: str) -> float:
     """Seconds, more than none."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
+    seconds = _seconds(text)
     if not 0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
@@ -67,7 +64,18 @@ def span(text: str) -> float:
 
 def delay(text: str) -> float:
     """Seconds from now, also none."""
-    return 0.0 if text in ("0", "0.0") else span(text)
+    seconds = _seconds(text)
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    """Not a number where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def factor(text: str) -> float:
@@ -78,7 +86,7 @@ def factor(text: str) -> float:
         times = float(text)
     except ValueError:
         times = 0.0
-    if not 0 < times < float("inf"):
+    if not 1e-6 <= times < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no speed; write 1, 10, … or max")
     return times
 

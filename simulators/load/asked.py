@@ -50,14 +50,16 @@ def check(args: argparse.Namespace) -> Asked:
     fleet = _fleet(args)
     table = _table(args, fleet)
     length = round(args.seconds * SECOND) if table is None else table.length
+    connections = min(args.connections, fleet.speakers)
     events: list[Event] = []
     if table is not None and table.total:
-        events = sorted([*_fires(args, fleet, length), *_cuts(args, length)], key=lambda event: event.at)
+        cuts = _cuts(args, length, connections)
+        events = sorted([*_fires(args, fleet, length), *cuts], key=lambda event: event.at)
     if args.window > MAX_PACKET_ID:
         raise OperatorError(f"--window {args.window}: MQTT has {MAX_PACKET_ID} packet ids for each connection")
     return Asked(
         fleet=fleet,
-        connections=min(args.connections, fleet.speakers),
+        connections=connections,
         table=table,
         events=events,
         keep=args.closed or 0,
@@ -95,8 +97,10 @@ def _table(args: argparse.Namespace, fleet: Fleet) -> Timetable | None:
 
 
 def _fires(args: argparse.Namespace, fleet: Fleet, length: int) -> Iterator[Event]:
-    every = round(args.fire_every * SECOND) if args.fire_every else 0
-    times = range(every, length, every) if every else ()
+    if not args.fire_every:
+        return
+    every = max(1, round(args.fire_every * SECOND))
+    times = range(every, length, every)
     if len(times) > fleet.sites:
         raise OperatorError(
             f"--fire-every {args.fire_every:g}: {len(times)} fires, and {fleet.sites} sites; ask for more"
@@ -105,12 +109,12 @@ def _fires(args: argparse.Namespace, fleet: Fleet, length: int) -> Iterator[Even
         yield Event(at=at, fire=site)
 
 
-def _cuts(args: argparse.Namespace, length: int) -> Iterator[Event]:
+def _cuts(args: argparse.Namespace, length: int, connections: int) -> Iterator[Event]:
     for count, at in args.reconnect:
         if at >= length:
             raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: the load ends after {length / SECOND:g} s")
-        if count > args.connections:
-            raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: there are {args.connections} connections")
+        if count > connections:
+            raise OperatorError(f"--reconnect {count}:{at / SECOND:g}: there are {connections} connections")
         yield Event(at=at, cut=count)
 
 

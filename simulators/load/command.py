@@ -67,7 +67,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_pace(pace: argparse._ArgumentGroup) -> None:
     pace.add_argument("--rate", type=positive, metavar="N", help="messages a second")
-    pace.add_argument("--seconds", type=span, default=DEFAULT_S, metavar="N", help="how long (default 10)")
+    pace.add_argument(
+        "--seconds",
+        type=span,
+        default=DEFAULT_S,
+        metavar="N",
+        help="how long; a storm alone takes its own (default 10)",
+    )
     pace.add_argument("--closed", type=positive, metavar="N", help="each connection keeps N messages unacknowledged")
     pace.add_argument("--burst", type=burst, metavar="N:EVERY", help="N messages more at once, each EVERY seconds")
     pace.add_argument(
@@ -108,6 +114,10 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
         return _send(asked, args, now, stop)
     if args.inventory:
         return 0
+    if args.rate:
+        raise OperatorError(
+            f"--rate {args.rate}: not one message is due within --seconds {args.seconds:g}; ask for more"
+        )
     raise OperatorError("--rate: say how many messages a second, such as --rate 1000; or --closed, --burst, --storm")
 
 
@@ -129,14 +139,15 @@ def _send(asked: Asked, args: argparse.Namespace, now: Callable[[], int], stop: 
         generator = Generator(
             fleet=fleet, form=form, connections=connections, account=account, taping=taping, now=now, stop=stop
         )
-        worked = time.process_time()
+        worked, cut_short = time.process_time(), True
         try:
             _generate(generator, asked)
+            cut_short = stop.is_set()
         finally:
             if taping is not None:
                 taping.flush()
             cpu_s = time.process_time() - worked
-            report = _report(asked, account, connections, cpu_s, stopped=stop.is_set())
+            report = _report(asked, account, connections, cpu_s, cut_short=cut_short, stopped=stop.is_set())
             _tell(report, args)
     if report.stopped:
         return 130
@@ -146,7 +157,7 @@ def _send(asked: Asked, args: argparse.Namespace, now: Callable[[], int], stop: 
 def _generate(generator: Generator, asked: Asked) -> None:
     with _bar(asked) as bar:
         if asked.table is None:
-            generator.closed_loop(asked.keep, asked.length, bar)
+            generator.closed_loop(asked.length, bar)
         else:
             generator.open_loop(asked.table, asked.events, bar)
     generator.drain()
@@ -159,9 +170,12 @@ def _bar(asked: Asked) -> tqdm[Any]:
     return tqdm(total=asked.planned, desc="load", unit=" messages", unit_scale=True, disable=None, leave=False)
 
 
-def _report(asked: Asked, account: Account, connections: Connections, cpu_s: float, *, stopped: bool) -> Report:
-    length = asked.length
-    seconds = max(account.ended, 1 if asked.table else length) / SECOND
+def _report(
+    asked: Asked, account: Account, connections: Connections, cpu_s: float, *, cut_short: bool, stopped: bool
+) -> Report:
+    """`cut_short`: it ended before its time, as the broker went away or someone stopped it."""
+    length = min(asked.length, account.ended) if cut_short else asked.length
+    seconds = max(account.ended, length if asked.table is None else 0, 1) / SECOND
     return Report(
         offered=account.planned,
         sent=account.sent,
@@ -171,13 +185,13 @@ def _report(asked: Asked, account: Account, connections: Connections, cpu_s: flo
         sent_again=sum(wire.sent_again for wire in connections.wires),
         seconds=round(seconds, 3),
         rate=round(account.sent / seconds, 1),
-        per_second=account.per_second(min(length, account.ended) if stopped else length),
+        per_second=account.per_second(length),
         late_ms=account.late(),
         connections=len(connections.wires),
         connect_s=round(connections.opened_in / SECOND, 3),
         cpu_s=round(cpu_s, 3),
         reconnects=backs(connections.cuts),
-        held=account.held(length, cut=bool(connections.cuts)),
+        held=account.held(asked.length, cut=bool(connections.cuts)),
         stopped=stopped,
     )
 

@@ -69,13 +69,13 @@ class Generator:
             self._ping()
             self._connections.rest(elapsed + TICK - self._elapsed())
 
-    def closed_loop(self, keep: int, length: int, bar: tqdm[Any]) -> None:
-        """Each connection always has `keep` messages that are not acknowledged yet."""
-        wires = {id(wire): number for number, wire in enumerate(self._connections.wires)}
+    def closed_loop(self, length: int, bar: tqdm[Any]) -> None:
+        """Each connection always has as many messages that are not acknowledged yet as its window holds."""
+        numbers = {wire: number for number, wire in enumerate(self._connections.wires)}
         heard: list[Wire] = self._connections.wires
         while not self._stop.is_set() and (elapsed := self._elapsed()) < length:
-            chosen = np.array([wires[id(wire)] for wire in heard], np.int64)
-            rooms = np.array([0 if wire.stuck else keep - wire.waiting for wire in heard], np.int64)
+            chosen = np.array([numbers[wire] for wire in heard], np.int64)
+            rooms = np.array([wire.room for wire in heard], np.int64)
             if rooms.any():
                 self._send(chosen, rooms)
             bar.update(elapsed / SECOND - bar.n)
@@ -114,16 +114,16 @@ class Generator:
         ids = packet_ids(np.repeat(np.array([wire.sent for wire in wires]), counts) + within)
         at = self._now()
         rows = self._form.rows(speakers=speakers, turns=turns, ids=ids, ts=at // 1000)
+        elapsed = at - self._began
+        late = None if table is None else elapsed - table.when(self._turns.numbers(speakers, turns))
+        self._account.note(elapsed, len(rows), late)  # before any goes out: a connection may break meanwhile
+        if self._taping is not None:
+            self._taping.note(rows, at)
+        self._done[chosen] += counts
         for wire, end, count in zip(wires, ends.tolist(), counts.tolist(), strict=True):
             if count:
                 wire.write(rows[end - count : end])
                 self._connections.wrote(wire)
-        self._done[chosen] += counts
-        elapsed = at - self._began
-        late = None if table is None else elapsed - table.when(self._turns.numbers(speakers, turns))
-        self._account.note(elapsed, len(rows), late)
-        if self._taping is not None:
-            self._taping.note(rows, at)
 
     def _happens(self, event: Event) -> bool:
         """False when there is no room for it yet."""
@@ -136,12 +136,12 @@ class Generator:
         at = self._now()
         number = int(packet_ids(np.array(wire.sent)))
         topic, payload, row = self._fires.row(site=event.fire, packet_id=number, ts=at // 1000)
-        wire.write(row)
-        self._connections.wrote(wire)
         self._account.fires += 1
         self._account.note(at - self._began, 1, np.array([at - self._began - event.at]))
         if self._taping is not None:
             self._taping.note_one(topic, payload, at)
+        wire.write(row)
+        self._connections.wrote(wire)
         return True
 
     def _ping(self) -> None:

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from ingest.readings import SECOND
 
 Numbers = npt.NDArray[np.int64]
+#: No stretch is longer, µs: messages in it times its length must be a number of 64 bits.
+_LONGEST = 3_600 * SECOND
 
 
 class Burst(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class Timetable:
         times = {0, length, *(range(0, length, burst.every) if burst else ())}
         if storm:
             times |= {storm.start, storm.start + storm.span}
+        times |= set(range(0, max(times), _LONGEST))
         stretches: list[tuple[int, int, int]] = []  # start, span, messages
         for at, after in pairwise([*sorted(times), max(times)]):
             if burst and at < length and at % burst.every == 0:

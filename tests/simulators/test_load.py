@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import resource
@@ -9,21 +10,26 @@ import threading
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.errors import Unavailable
 from ingest.packets import read_publish
 from ingest.readings import SECOND
 from simulators.__main__ import main
 from simulators.load.account import Account
 from simulators.load.fleet import FIRST_SEQ, OPENING, Fleet, Turns
 from simulators.load.forms import FireForm, Form
+from simulators.load.generator import Generator
 from simulators.load.taping import Taping
 from simulators.load.timetable import Burst, Storm, Timetable
-from simulators.options import factor, parse_broker
+from simulators.options import delay, factor, parse_broker, span
 from simulators.tapes.tapefile import TapeWriter, read_tape
 from simulators.wire.pace import Pace
 from simulators.wire.packets import connect, packet_ids, publish_head, read_acknowledgements
@@ -190,6 +196,9 @@ def test_rate_bursts_and_storm_add_up() -> None:
     assert table.due(SECOND - 1) == 1_050
     assert table.due(4 * SECOND - 1) == 4_000 + 50 + 100
     assert table.due(4 * SECOND) == 4_000 + 100 + 100 + 1
+    week = Timetable(length=7 * 86_400 * SECOND, rate=10_334)
+    assert week.total == 7 * 86_400 * 10_334
+    assert 0 <= week.length - int(week.when(np.array([week.total - 1]))[0]) <= 100  # and no number too long for it
     alone = Timetable(length=0, storm=storm)
     assert (alone.total, alone.length) == (100, 3 * SECOND)
 
@@ -209,6 +218,35 @@ def test_an_account_says_what_was_late_and_what_each_second_had() -> None:
     slow.note(100, 10, np.full(10, 2 * SECOND))
     assert not slow.held(SECOND)
     assert slow.held(SECOND, cut=True)
+
+
+class Gone:
+    """A wire that breaks as the first message goes out."""
+
+    sent, room = 0, 100
+
+    def write(self, rows: Rows) -> None:
+        raise Unavailable("gone")
+
+
+def test_what_was_on_its_way_as_a_connection_broke_is_on_the_tape(tmp_path: Path) -> None:
+    fleet, account = Fleet(devices=6, sites=2), Account(6)
+    connections: Any = SimpleNamespace(wires=[Gone()])
+    with TapeWriter(tmp_path / "load.tape") as tape:
+        taping = Taping(tape, Form(fleet, 1))
+        generator = Generator(
+            fleet=fleet,
+            form=Form(fleet, 1),
+            connections=connections,
+            account=account,
+            taping=taping,
+            now=lambda: TS * 1000,
+            stop=threading.Event(),
+        )
+        with pytest.raises(Unavailable):
+            generator.open_loop(Timetable(length=SECOND, burst=Burst(count=6, every=SECOND)), [], Mock())
+        taping.flush()
+    assert account.sent == len(list(read_tape(tmp_path / "load.tape"))) == 6
 
 
 # what is written down
@@ -263,6 +301,9 @@ def test_the_inventory_names_every_device_once(gateways: bool, tmp_path: Path) -
         (("--rate", "1", "--gateway", "10", "--sites", "3"), "--sites: with --gateway the sites follow"),
         (("--rate", "1", "--devices", "10000000"), "--devices 10000000: at most 9999999 at 99999 sites"),
         (("--rate", "1", "--reconnect", "5:1"), "--reconnect 5:1: there are 4 connections"),
+        (("--rate", "1", "--devices", "2", "--reconnect", "3:1"), "--reconnect 3:1: there are 2 connections"),
+        (("--rate", "1", "--seconds", "0.5"), "--rate 1: not one message is due within --seconds 0.5"),
+        (("--rate", "1", "--fire-every", "1e-9"), "--fire-every 1e-09: 9999999 fires, and 50 sites"),
         (("--rate", "1", "--reconnect", "1:10"), "--reconnect 1:10: the load ends after 10 s"),
         (("--rate", "1", "--sites", "2", "--fire-every", "1"), "--fire-every 1: 9 fires, and 2 sites"),
     ],
@@ -274,7 +315,9 @@ def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], said: str, capsys
     assert complaint.count("\n") == 1
 
 
-@pytest.mark.parametrize("wrong", ["--burst=5", "--burst=5:0", "--burst=0:1", "--storm=0", "--reconnect=x:1"])
+@pytest.mark.parametrize(
+    "wrong", ["--burst=5", "--burst=5:0", "--burst=0:1", "--storm=0", "--storm=1:-1", "--reconnect=x:1"]
+)
 def test_what_cannot_be_read_is_wrong_usage(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["load", "--rate", "1", wrong])
@@ -295,6 +338,13 @@ def test_more_connections_than_files_may_be_open_is_one_line(
 def test_broker_addresses_have_users_and_default_ports() -> None:
     broker = parse_broker("mqtts://u:p%40ss@[::1]")
     assert (broker.host, broker.port, broker.tls, broker.user, broker.password) == ("::1", 8883, True, "u", "p@ss")
+
+
+def test_seconds_and_speeds_that_mean_something_are_taken_and_others_are_not() -> None:
+    assert (delay("0.00"), delay("2.5"), span("1e-3"), factor("0.5"), factor("max")) == (0, 2.5, 0.001, 0.5, np.inf)
+    for read, wrong in [(delay, "-1"), (delay, "x"), (delay, "nan"), (span, "0.0"), (span, "inf"), (factor, "1e-300")]:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is no "):
+            read(wrong)
 
 
 def test_pace_follows_the_speed_and_ends_with_the_stop() -> None:
