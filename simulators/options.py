@@ -10,6 +10,8 @@ from ingest.mqtt import BrokerAddress, parse_mqtt_url
 from ingest.readings_file import parse_time
 
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+#: The year 9000, µs.
+LATEST = 221_845_392_000 * 1_000_000
 
 
 def parse_broker(url: str) -> BrokerAddress:
@@ -92,8 +94,11 @@ def factor(text: str) -> float:
 
 
 def moment(text: str) -> int:
-    """A time as readings files write it, in µs."""
+    """A time as readings files write it, in µs; one that leaves some centuries until time stamps end."""
     try:
-        return parse_time(text)
+        at = parse_time(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if at >= LATEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is too late; give one before the year 9000")
+    return at

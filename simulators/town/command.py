@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from itertools import chain, islice, takewhile
+from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -14,16 +15,15 @@ import msgspec
 from ingest.errors import OperatorError
 from ingest.readings import SECOND, iso
 from ingest.readings_file import write_readings
-from simulators.convert.truth import Truth, write_truth
+from simulators.convert.truth import write_truth
 from simulators.options import DEFAULT_BROKER, add_sent, delay, factor, moment, positive, span, whole
 from simulators.scenarios.story import Story, load
 from simulators.town.buildings import write_buildings
 from simulators.town.inventory import write_inventory
 from simulators.town.layout import Town, build_town
-from simulators.town.life import reports
-from simulators.town.plan import ORDINARY, Plan
-from simulators.town.playing import Progress, publish
-from simulators.town.report import Report, row_of
+from simulators.town.plan import ORDINARY
+from simulators.town.playing import Play, Progress, publish
+from simulators.town.report import row_of
 
 COLUMNS = (
     *("temperature", "smoke", "humidity", "battery", "voltage", "current", "device_temperature", "rssi"),
@@ -31,6 +31,10 @@ COLUMNS = (
     *("mains_lost", "online"),
 )
 SITES, DEVICES = 8, 48
+#: When a scenario is told first, and from one telling to the next.
+FIRE_AT_S, FIRE_EVERY_S = 20.0, 60.0
+#: Time stamps have milliseconds.
+LEAST_S = 0.001
 
 EPILOG = """\
 Heads on the mains report each minute, gateways too, piles each three minutes, surface probes each five, LoRa heads
@@ -103,41 +107,32 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_fires(fire: argparse._ArgumentGroup) -> None:
     fire.add_argument("--scenario", metavar="NAME|FILE.yaml", help="python -m simulators scenario list names them")
     fire.add_argument(
-        "--fire-at", type=delay, default=20.0, metavar="S", help="its first event, after the start (default 20)"
+        "--fire-at",
+        type=delay,
+        metavar="S",
+        help=f"when it is told first: its first event, seconds after the start (default {FIRE_AT_S:g})",
     )
+    fire.add_argument("--fires", type=positive, metavar="N", help="tell it so often, each at another site (default 1)")
     fire.add_argument(
-        "--fires", type=positive, default=1, metavar="N", help="how many times, each at another site (default 1)"
+        "--fire-every", type=span, metavar="S", help=f"from one telling to the next (default {FIRE_EVERY_S:g})"
     )
-    fire.add_argument("--fire-every", type=span, default=60.0, metavar="S", help="from one to the next (default 60)")
-    fire.add_argument("--fire-site", metavar="ID[,ID…]", default="", help="at these sites (default: by the seed)")
+    fire.add_argument("--fire-site", metavar="ID[,ID…]", help="at these sites (default: by the seed)")
 
 
-class Play(msgspec.Struct, frozen=True, kw_only=True):
-    """What is played: the town, from when until when, and what happens there."""
+class Telling(msgspec.Struct, frozen=True, kw_only=True):
+    """When, how often and where a scenario is told."""
 
-    town: Town
-    start: int
-    end: int | None
-    interval_s: float | None
-    seed: int
-    plan: Plan
-    truth: Truth | None
-
-    def reports(self) -> Iterator[Report]:
-        """All that its devices say."""
-        told = reports(self.town.sites, plan=self.plan, start_at=self.start, interval_s=self.interval_s, seed=self.seed)
-        first = list(islice(told, 1))
-        gc.freeze()  # the devices are alive now and stay
-        gc.enable()
-        end = self.end
-        every = chain(first, told)
-        yield from every if end is None else takewhile(lambda report: report.at < end, every)
+    first_s: float
+    every_s: float
+    times: int
+    sites: list[str]
 
 
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
-    """Write what was asked for, then publish until the end or the stop."""
+    """Write what was asked for, then publish until the end or the stop; 130 when a file was stopped before its end."""
     gc.disable()  # hundreds of thousands of devices come to life: nothing to look for among them
     try:
+        _check(args)
         play = set_up(args, now())
         if args.inventory:
             write_inventory(args.inventory, play.town, interval_s=play.interval_s)
@@ -145,8 +140,10 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
             write_buildings(args.buildings, play.town)
         if args.readings:
             _write_readings(args.readings, play, stop)
+            if stop.is_set():
+                return 130
         _write_truth(args, play)
-        if args.broker or not (args.inventory or args.buildings or args.readings):
+        if _publishes(args):
             publish(args, play, now=now, stop=stop)
     finally:
         gc.enable()
@@ -154,16 +151,45 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     return 0
 
 
+def _publishes(args: argparse.Namespace) -> bool:
+    return bool(args.broker or not (args.inventory or args.buildings or args.readings))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """OperatorError for options that would do nothing."""
+    needs_story = ("fire_at", "fires", "fire_every", "fire_site", "truth")
+    given = [name for name in needs_story if getattr(args, name) is not None]
+    if given and not args.scenario:
+        raise OperatorError(f"--{given[0].replace('_', '-')}: of which scenario? Give --scenario NAME")
+    if args.sent and not _publishes(args):
+        raise OperatorError(f"--sent {args.sent}: nothing is sent while only files are written; give --broker URL")
+
+
 def set_up(args: argparse.Namespace, now: int) -> Play:
     """The town and its plan, as the options and the scenario say."""
     story = load(args.scenario) if args.scenario else None
     town = _build(args, story)
+    telling = _telling(args, town)
     interval = args.interval or (story.town.interval if story else None)
+    if interval is not None and interval < LEAST_S:
+        raise OperatorError(f"--interval {interval:g}: time stamps have milliseconds; give {LEAST_S:g} s or more")
     start = args.start if args.start is not None else _usual_start(args, story, now)
     start -= start % 1000  # time stamps have milliseconds
-    seconds = args.seconds if args.seconds is not None or not args.readings else _as_long_as_told(args, story)
+    seconds = args.seconds if args.seconds is not None or not args.readings else _as_long_as_told(args, story, telling)
     end = None if seconds is None else start + int(seconds * SECOND)
-    plan, truth = _plan(args, story, town, start, end, interval) if story else (ORDINARY, None)
+    plan, truth = ORDINARY, None
+    if story:
+        plan, truth = story.plan(
+            town=town,
+            start_at=start + int(telling.first_s * SECOND),
+            seed=args.seed,
+            sites=telling.sites,
+            times=telling.times,
+            every_s=telling.every_s,
+            begin=start,
+            end=end,
+            interval_s=interval or 0.0,
+        )
     return Play(town=town, start=start, end=end, interval_s=interval, seed=args.seed, plan=plan, truth=truth)
 
 
@@ -183,36 +209,30 @@ def _usual_start(args: argparse.Namespace, story: Story | None, now: int) -> int
     return story.town.start if story and args.readings and not args.broker else now
 
 
-def _as_long_as_told(args: argparse.Namespace, story: Story | None) -> float:
+def _as_long_as_told(args: argparse.Namespace, story: Story | None, telling: Telling) -> float:
     """Seconds until the last telling of the story ends; OperatorError without one, as a file must end."""
     if story is None:
         raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
-    return float(args.fire_at + (args.fires - 1) * args.fire_every + story.lasts_s)
+    return float(telling.first_s + (telling.times - 1) * telling.every_s + story.lasts_s)
 
 
-def _plan(
-    args: argparse.Namespace, story: Story, town: Town, start: int, end: int | None, interval: float | None
-) -> tuple[Plan, Truth]:
-    named = [site for site in args.fire_site.split(",") if site]
-    for site in named:
+def _telling(args: argparse.Namespace, town: Town) -> Telling:
+    sites = [site for site in (args.fire_site or "").split(",") if site]
+    for site in sites:
         if town.site(site) is None:
             raise OperatorError(
                 f"--fire-site {site}: no such site; there are {town.sites[0].id} to {town.sites[-1].id}"
             )
-    if args.fires > len(town.sites):
-        raise OperatorError(
-            f"--fires {args.fires}: there are only {len(town.sites)} sites; give fewer, or more --sites"
-        )
-    return story.plan(
-        town=town,
-        start_at=start + int(args.fire_at * SECOND),
-        seed=args.seed,
-        sites=named,
-        times=max(args.fires, len(named)),
-        every_s=args.fire_every,
-        begin=start,
-        end=end,
-        interval_s=interval or 0.0,
+        if sites.count(site) > 1:
+            raise OperatorError(f"--fire-site {site}: named twice; each telling is at another site")
+    times = max(args.fires or 1, len(sites))
+    if times > len(town.sites):
+        raise OperatorError(f"--fires {times}: there are only {len(town.sites)} sites; give fewer, or more --sites")
+    return Telling(
+        first_s=FIRE_AT_S if args.fire_at is None else args.fire_at,
+        every_s=args.fire_every or FIRE_EVERY_S,
+        times=times,
+        sites=sites,
     )
 
 
@@ -222,6 +242,8 @@ def _write_readings(path: str, play: Play, stop: threading.Event) -> None:
         rows = (row_of(report) for report in told)
         count = write_readings(path, rows, columns=COLUMNS)
     print(f"town: {count} readings from {iso(play.start)} on written to {path}")
+    if stop.is_set():
+        print("town: stopped before the end", file=sys.stderr)
 
 
 def _write_truth(args: argparse.Namespace, play: Play) -> None:

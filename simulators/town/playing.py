@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, islice, takewhile
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
+import msgspec
 from tqdm import tqdm
 
 from ingest.errors import Unavailable
@@ -19,25 +20,34 @@ from simulators.convert.truth import Truth
 from simulators.options import DEFAULT_BROKER, parse_broker
 from simulators.tapes.tapefile import TapeWriter
 from simulators.town.layout import Town
-from simulators.town.life import keeps_status
+from simulators.town.life import keeps_status, reports
+from simulators.town.plan import Plan
 from simulators.town.report import Report
 from simulators.wire.messages import Outgoing, messages, status
 from simulators.wire.pace import Pace
 from simulators.wire.speakers import Speaker, Wires
 
 
-class Played(Protocol):
-    """What is played."""
+class Play(msgspec.Struct, frozen=True, kw_only=True):
+    """What is played: the town, from when until when, and what happens there."""
 
-    @property
-    def town(self) -> Town: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int | None: ...
-    @property
-    def truth(self) -> Truth | None: ...
-    def reports(self) -> Iterator[Report]: ...
+    town: Town
+    start: int
+    end: int | None
+    interval_s: float | None
+    seed: int
+    plan: Plan
+    truth: Truth | None
+
+    def reports(self) -> Iterator[Report]:
+        """All that its devices say."""
+        told = reports(self.town.sites, plan=self.plan, start_at=self.start, interval_s=self.interval_s, seed=self.seed)
+        first = list(islice(told, 1))
+        gc.freeze()  # the devices are alive now and stay
+        gc.enable()
+        end = self.end
+        every = chain(first, told)
+        yield from every if end is None else takewhile(lambda report: report.at < end, every)
 
 
 class Progress:
@@ -77,7 +87,7 @@ class Progress:
         self._last = second
 
 
-def publish(args: argparse.Namespace, play: Played, *, now: Callable[[], int], stop: threading.Event) -> None:
+def publish(args: argparse.Namespace, play: Play, *, now: Callable[[], int], stop: threading.Event) -> None:
     """Say all of it to the broker, until its end or the stop; at the end every speaker says that it goes."""
     broker = parse_broker(args.broker or DEFAULT_BROKER)
     with TapeWriter(args.sent) as sent, ExitStack() as open_connections:
@@ -85,7 +95,7 @@ def publish(args: argparse.Namespace, play: Played, *, now: Callable[[], int], s
         open_connections.callback(wires.close)
         known = speakers(play.town)
         wires.connect(known, at=play.start)
-        _introduce(args, play, str(broker))
+        _introduce(play, str(broker))
         pace = Pace(now=now, stop=stop, origin=play.start, speed=args.speed)
         progress = open_connections.enter_context(Progress(play.start, play.end))
         greetings = (status(site=s.site, device=s.device, at=play.start, online=True) for s in known)
@@ -98,6 +108,10 @@ def publish(args: argparse.Namespace, play: Played, *, now: Callable[[], int], s
             count += 1
             _note(sent, message, now())
         count += _farewell(wires, known, sent, now)
+        try:
+            wires.finish(patience_s=3.0)
+        except Unavailable as error:
+            raise Unavailable(f"of {count} messages published some were not acknowledged: {error}") from None
     print(f"town: {count} messages published and acknowledged")
 
 
@@ -105,10 +119,10 @@ def _note(sent: TapeWriter, message: Outgoing, at: int) -> None:
     sent.add(at=at, topic=message.topic, payload=message.payload, retain=message.retain)
 
 
-def _introduce(args: argparse.Namespace, play: Played, broker: str) -> None:
+def _introduce(play: Play, broker: str) -> None:
     town = play.town
     devices = sum(len(site.devices) for site in town.sites)
-    often = f"a report each {args.interval:g} s" if args.interval else "each at its own interval"
+    often = f"a report each {play.interval_s:g} s" if play.interval_s else "each at its own interval"
     print(f"town: {len(town.sites)} sites, {devices} devices, {often}, to {broker}", flush=True)
     for fire in play.truth.fires if play.truth else ():
         site = town.site(fire.site)
@@ -117,16 +131,14 @@ def _introduce(args: argparse.Namespace, play: Played, broker: str) -> None:
 
 
 def _farewell(wires: Wires, known: list[Speaker], sent: TapeWriter, now: Callable[[], int]) -> int:
-    """Every speaker says it goes offline, and all is acknowledged; the number of messages."""
+    """Every speaker says it goes offline, unless stopped while the broker is away; the number of messages."""
+    said = 0
     for speaker in known:
         message = status(site=speaker.site, device=speaker.device, at=now(), online=False)
-        wires.send(message)
-        _note(sent, message, now())
-    try:
-        wires.finish(patience_s=3.0)
-    except Unavailable as error:
-        print(f"town: {error}", file=sys.stderr)
-    return len(known)
+        if wires.send(message):
+            said += 1
+            _note(sent, message, now())
+    return said
 
 
 def speakers(town: Town) -> list[Speaker]:

@@ -280,6 +280,22 @@ def test_a_town_stops_within_two_seconds_of_ctrl_c(mosquitto: Broker) -> None:
         assert time.monotonic() - before < 5
 
 
+def test_a_town_whose_broker_is_gone_does_not_say_that_all_was_acknowledged(tmp_path: Path) -> None:
+    with (
+        start_broker(tmp_path / "broker", kind="mosquitto") as broker,
+        listening(broker, "ember/v1/+/+/telemetry") as heard,
+        running("town", "--sites", "1", "--devices", "2", "--interval", "0.2", "--broker", broker.url) as process,
+    ):
+        wait_until(lambda: len(heard.messages) > 5)
+        broker.kill()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert b"acknowledged" not in out
+    assert b"messages published some were not acknowledged: " in err
+    assert err.count(b"\n") == 1
+
+
 def test_what_answers_but_is_no_broker_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_hang_up, args=(server,), daemon=True).start()

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from itertools import takewhile
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from ingest.readings import SECOND
 from ingest.readings_file import read_readings
 from ingest.topics import EmberKind, parse_ember
-from simulators.__main__ import main
+from simulators.__main__ import main, parser
 from simulators.convert.truth import Truth
 from simulators.scenarios.story import load
 from simulators.town.inventory import write_inventory
@@ -167,6 +168,24 @@ def test_a_file_without_an_end_lasts_until_the_last_telling_of_its_story_ends(tm
     assert 30 + 90 + load("battery_fire").lasts_s - 20 < lasts <= 30 + 90 + load("battery_fire").lasts_s
 
 
+def test_a_file_lasts_until_the_story_has_been_told_at_every_named_site(tmp_path: Path) -> None:
+    path = tmp_path / "fires.csv"
+    told = ("--scenario", "battery_fire", "--fire-at", "30", "--fire-site", "shed-001,shed-002", "--fire-every", "90")
+    assert run(*told, "--start", "2026-05-01T08:00:00Z", "--readings", str(path)) == 0
+    times = [row.at for row in read_readings(path)]
+    assert (times[-1] - times[0]) / SECOND > 30 + 90 + load("battery_fire").lasts_s - 20
+
+
+def test_a_file_that_is_stopped_is_not_said_to_be_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, stop = tmp_path / "day.csv", threading.Event()
+    stop.set()
+    words = ["town", "--scenario", "battery_fire", "--readings", str(path)]
+    args = parser("town").parse_args(words)
+    assert args.run(args, now=lambda: START, stop=stop) == 130
+    assert capsys.readouterr().err == "town: stopped before the end\n"
+    assert not (tmp_path / "day.truth.json").exists()
+
+
 def test_the_truth_lies_beside_the_readings(tmp_path: Path) -> None:
     arguments = ("--scenario", "battery_fire", "--fire-at", "30", "--fires", "2", "--seconds", "200")
     start = ("--start", "2026-05-01T08:00:00+08:00")
@@ -206,6 +225,11 @@ def test_a_named_site_burns_and_the_next_by_the_seed(tmp_path: Path) -> None:
         (("--devices", "2", "--sites", "3"), "--devices 2: fewer devices than sites"),
         (("--scenario", "battery_fire", "--fires", "9"), "--fires 9: there are only 8 sites"),
         (("--scenario", "battery_fire", "--fire-site", "x"), "--fire-site x: no such site; there are shed-001 to"),
+        (("--scenario", "battery_fire", "--fire-site", "shed-001,shed-001"), "--fire-site shed-001: named twice"),
+        (("--fires", "3", "--broker", "mqtt://127.0.0.1:1"), "--fires: of which scenario? Give --scenario NAME"),
+        (("--truth", "/nowhere/x.json", "--inventory", "/nowhere/x.csv"), "--truth: of which scenario?"),
+        (("--sent", "/nowhere/x.tape", "--inventory", "/nowhere/x.csv"), "--sent /nowhere/x.tape: nothing is sent"),
+        (("--interval", "1e-7", "--inventory", "/nowhere/x.csv"), "--interval 1e-07: time stamps have milliseconds"),
         (("--readings", "/nowhere/x.csv"), "say how long with --seconds"),
         (("--readings", "/nowhere/x.csv", "--seconds", "1"), "/nowhere/x.csv: no such file or directory"),
         (("--scenario", "batery_fire"), "no scenario batery_fire; did you mean battery_fire?"),
@@ -224,7 +248,13 @@ def test_what_is_wrong_is_one_line_and_exit_code_1(
     assert complaint.count("\n") == 1
 
 
-@pytest.mark.parametrize("option", ["--sites=0", "--interval=0", "--speed=slow", "--start=yesterday", "--fire-at=-1"])
+WRONG = (
+    *("--sites=0", "--interval=0", "--speed=slow", "--start=yesterday", "--start=9999-12-31T23:59:59Z"),
+    "--fire-at=-1",
+)
+
+
+@pytest.mark.parametrize("option", WRONG)
 def test_a_wrong_option_is_exit_code_2(option: str) -> None:
     with pytest.raises(SystemExit) as left:
         run(option)
