@@ -125,7 +125,6 @@ class Recorder:
         """Wait for the broker; what could not be heard until then is said and noted."""
         start, why = self._ear.silent_since, self._ear.lost
         tape.flush()
-        self._dropped += self._ear.dropped or 0
         self._ear.close()
         print(f"record: {self._broker}: connection lost: {why}; trying again", file=sys.stderr, flush=True)
         while not self._over() and not self._reopened():
@@ -142,6 +141,7 @@ class Recorder:
             )
         except Unavailable:
             return False
+        self._dropped += self._ear.dropped or 0
         self._ear = ear
         return True
 
