@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import ssl
 
 from ingest.brokertrouble import trouble
+from ingest.errors import OperatorError
 from ingest.mqtt import BrokerAddress, parse_mqtt_url
 from ingest.readings_file import parse_time
 
@@ -40,6 +42,12 @@ def add_sent(parser: argparse._ActionsContainer) -> None:
         metavar="FILE.tape",
         help="write each message published to a tape, with the time: what replay, faults and verify read",
     )
+
+
+def not_over(option: str, path: str | None, *others: str | None) -> None:
+    """OperatorError when the file to write to is one of the others, under whatever name."""
+    if path and os.path.realpath(path) in [os.path.realpath(other) for other in others if other]:
+        raise OperatorError(f"{option} {path}: is a file of this command already; name another to write to")
 
 
 def positive(text: str) -> int:

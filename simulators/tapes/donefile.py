@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -14,22 +15,21 @@ from simulators.tapes.spoil import Done
 
 
 class DoneFile:
-    """Appends to the list; without a path it keeps nothing."""
+    """Appends to the list; without a path it keeps nothing. OperatorError when it cannot."""
 
     def __init__(self, path: str | None) -> None:
+        self._path = path
         self._encode = msgspec.json.Encoder().encode
         self._file: IO[bytes] | None = None
         if path:
-            try:
+            with self._trying():
                 self._file = Path(path).open("wb")  # noqa: SIM115 - closed by __exit__
-            except OSError as error:
-                what = (error.strerror or str(error)).lower()
-                raise OperatorError(f"--done {path}: {what}; name a file to write to") from None
 
     def add(self, done: Done) -> None:
         """Note one deed."""
         if self._file is not None:
-            self._file.write(self._encode(done) + b"\n")
+            with self._trying():
+                self._file.write(self._encode(done) + b"\n")
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +38,16 @@ class DoneFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with self._trying():
+                self._file.close()
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = (error.strerror or str(error)).lower()
+            raise OperatorError(f"--done {self._path}: {what}; name a file to write to, with room for it") from None
 
 
 def summary(done: Mapping[str, int]) -> str:

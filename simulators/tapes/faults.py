@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ingest.errors import OperatorError
 from ingest.readings_file import FileRow, read_readings, write_readings
+from simulators.options import not_over
 from simulators.tapes.chosen import add_faults, chosen
 from simulators.tapes.donefile import DoneFile, summary
 from simulators.tapes.kinds import Kind, add_fields, fields_of, kind_of
@@ -53,14 +54,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Write the spoiled recording, and say what was done; 130 when stopped."""
-    out = Path(args.out)
-    if out.exists() and out.samefile(args.file):
-        raise OperatorError(f"{out}: is IN itself; name another file to write to")
+    not_over("OUT", args.out, args.file)
+    not_over("--done", args.done, args.file, args.out)
     with DoneFile(args.done) as done:
         work = Work(args, done, stop)
         {Kind.TAPE: work.tape, Kind.RAW_JSON: work.raw, Kind.READINGS: work.readings}[kind_of(args)]()
     if stop.is_set():
-        print(f"faults: stopped before the end; {out} is not complete", file=sys.stderr)
+        print(f"faults: stopped before the end; {args.out} is not complete", file=sys.stderr)
         return 130
     print(f"faults: {work.taken} in, {work.given} out{summary(work.deeds)}")
     return 0
@@ -76,8 +76,9 @@ class Work:
 
     def tape(self) -> None:
         """From tape to tape; when its recorder heard nothing is noted on both."""
+        unheard = read_unheard(self._args.file)
         with TapeWriter(self._args.out, "OUT") as tape:
-            for start, end in read_unheard(self._args.file):
+            for start, end in unheard:
                 tape.unheard(start, end)
             form: MessageForm[Taped] = MessageForm(fields_of(self._args))
             for message in self._spoiled(read_tape(self._args.file), form):
@@ -85,11 +86,14 @@ class Work:
 
     def readings(self) -> None:
         """From readings file to readings file."""
+        fields_of(self._args)  # none can be named
         rows: Iterator[FileRow] = self._spoiled(read_readings(self._args.file), RowForm())
         write_readings(self._args.out, rows)
 
     def raw(self) -> None:
         """From original messages to original messages, as one JSON array."""
+        if self._args.out.endswith(".zip"):
+            raise OperatorError(f"OUT {self._args.out}: no archive is made; name it .json, or .json.gz")
         fields = fields_of(self._args)
         recording = Recording(Path(self._args.file), time_field=fields.time_field)
         text = b",\n".join(message.raw for message in self._spoiled(recording, RawForm(fields)))

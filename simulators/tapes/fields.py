@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ingest.errors import OperatorError
 from ingest.file_rows import parse_time
 from ingest.readings import SECOND, to_datetime
 from ingest.topics import EmberKind, parse_ember
@@ -73,7 +74,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
             return None, []
         try:
             tree = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None, []
         return tree, list(self._named(tree, known.device if known else ""))
 
@@ -113,9 +114,15 @@ def time_of(stated: Any) -> int | None:
 
 
 def like(stated: Any, at: int) -> str | int | float:
-    """A new time (µs) written as the one that was stated: text, seconds or milliseconds."""
+    """A new time (µs) written as the one that was stated: text, seconds or milliseconds.
+
+    OperatorError when there are no words for it.
+    """
     if isinstance(stated, str):
-        return to_datetime(at).isoformat()
+        try:
+            return to_datetime(at).isoformat()
+        except ValueError as error:
+            raise OperatorError(f"time {stated}: cannot be moved so far: {error}; move it less") from None
     milliseconds = abs(stated) >= 1e11
     if isinstance(stated, int):
         return at // 1000 if milliseconds else at // SECOND

@@ -6,6 +6,7 @@ import argparse
 from enum import StrEnum
 from pathlib import Path
 
+from ingest.errors import OperatorError
 from simulators.tapes.fields import Fields
 from simulators.tapes.tapefile import is_tape
 
@@ -37,8 +38,15 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
 
 
 def fields_of(args: argparse.Namespace) -> Fields:
-    """Those of a raw-json recording in every message; those of a tape only in ember-json unless an option names one."""
-    raw = kind_of(args) is Kind.RAW_JSON
+    """Those of a raw-json recording in every message; those of a tape only in ember-json unless an option names one.
+
+    OperatorError: named for a readings file, which has columns for both.
+    """
+    kind = kind_of(args)
+    for option, given in (("--id-field", args.id_field), ("--time-field", args.time_field)):
+        if kind is Kind.READINGS and given:
+            raise OperatorError(f"{option} {given}: a readings file has its columns time and device; leave it out")
+    raw = kind is Kind.RAW_JSON
     return Fields(
         id_field=args.id_field or ("device_id" if raw else "device"),
         time_field=args.time_field or "ts",

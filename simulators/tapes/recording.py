@@ -52,7 +52,7 @@ class Recording:
         where = f"{self._path}: message {number}"
         try:
             body = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise OperatorError(f"{where}: not JSON: {error}") from None
         if not isinstance(body, dict):
             raise OperatorError(f"{where}: not a JSON object; a recording holds one object a message")
@@ -76,6 +76,8 @@ def _load(path: Path) -> bytes:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (zipfile.BadZipFile, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise OperatorError(f"{path}: broken archive: {error}; copy it again") from None
+    except RuntimeError as error:  # a password, or a way to pack that Python does not know
+        raise OperatorError(f"{path}: cannot be unpacked: {error}; unpack it yourself") from None
     except OSError as error:
         raise OperatorError(f"{path}: {(error.strerror or str(error)).lower()}; name a readable file") from None
 
@@ -94,5 +96,5 @@ def _split(path: Path, text: bytes) -> list[msgspec.Raw] | list[bytes]:
         return [line for line in text.splitlines() if line.strip()]
     try:
         return msgspec.json.decode(text, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OperatorError(f"{path}: not a JSON array: {error}") from None

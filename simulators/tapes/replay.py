@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ingest.errors import OperatorError
 from ingest.mqtt import BrokerAddress
 from ingest.readings import SECOND
-from simulators.options import add_broker, add_sent, factor, parse_broker, positive, whole
+from simulators.options import add_broker, add_sent, factor, not_over, parse_broker, positive, whole
 from simulators.tapes.chosen import add_faults, chosen
 from simulators.tapes.donefile import DoneFile, summary
 from simulators.tapes.fields import Fields
@@ -102,6 +102,8 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     """Publish the recording; all of it is acknowledged when this returns 0."""
     if args.time is TimeMode.SCALE and args.speed == float("inf"):
         raise OperatorError("--time scale: has no meaning at --speed max; give a speed, or --time shift-to-now")
+    not_over("--sent", args.sent, args.file)
+    not_over("--done", args.done, args.file, args.sent)
     broker = parse_broker(args.broker)
     tape = open_tape(args)
     with TapeWriter(args.sent) as sent, DoneFile(args.done) as done:
@@ -114,29 +116,24 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
 
 def open_tape(args: argparse.Namespace) -> Tape:
     """The recording with what is to be mixed in."""
-    path, kind = Path(args.file), kind_of(args)
+    path, kind, fields = Path(args.file), kind_of(args), message_fields(args)
     ids = id_map(args.id_map) if args.id_map else {}
+    fires = Fires(sites=_sites(args), topic=args.fire_topic, seed=args.seed)
     if kind is Kind.RAW_JSON:
-        fires = Fires(count=args.fires, sites=_sites(args), topic=args.fire_topic, seed=args.seed)
-        fields = message_fields(args)
-        id_field, time_field = fields.id_field, fields.time_field
-        return RawTape(
-            path, topic=args.topic or RAW_TOPIC, ids=ids, id_field=id_field, time_field=time_field, fires=fires
-        )
+        return RawTape(path, topic=args.topic or RAW_TOPIC, ids=ids, fields=fields, fires=fires)
     if args.fires:
         raise OperatorError("--fires: are mixed into raw-json alone; for readings use town --scenario battery_fire")
     if kind is Kind.READINGS:
         return ReadingsTape(path, topic=args.topic or "", ids=ids)
     if args.topic:
         raise OperatorError("--topic: messages of a tape go to their own topics; change levels with --id-map old=new")
-    return MessageTape(path, ids=ids, fields=message_fields(args))
+    return MessageTape(path, ids=ids, fields=fields)
 
 
 def message_fields(args: argparse.Namespace) -> Fields:
     """Where the messages that are published hold ids and times."""
-    if kind_of(args) is Kind.READINGS:
-        return Fields(anywhere=bool(args.topic))
-    return fields_of(args)
+    fields = fields_of(args)
+    return Fields(anywhere=bool(args.topic)) if kind_of(args) is Kind.READINGS else fields
 
 
 def _sites(args: argparse.Namespace) -> list[str]:

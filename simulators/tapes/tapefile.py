@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
 MOST_ROWS, MOST_BYTES, LONGEST = 8_192, 1 << 24, SECOND
 #: The mark at the end of a stream whose writer closed it.
 END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_BEGIN = b"\xff\xff\xff\xff"
 _UNHEARD = b"unheard"
 
 
@@ -212,7 +213,8 @@ def is_tape(path: str | Path) -> bool:
     """Whether a file begins as tapes do; False also when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            return b"tape 1" in file.read(4096)
+            start = file.read(4096)
+            return start.startswith(_BEGIN) and b"tape 1" in start
     except OSError:
         return False
 

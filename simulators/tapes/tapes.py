@@ -14,7 +14,7 @@ from ingest.errors import OperatorError
 from ingest.readings import FIRE_STATES, SECOND, to_datetime
 from ingest.readings_file import FileRow, read_readings
 from ingest.topics import EmberKind, ember_topic, valid_topic
-from simulators.tapes.fields import change, like, look_up
+from simulators.tapes.fields import Fields, change, like, look_up
 from simulators.tapes.recording import Recorded, Recording
 from simulators.tapes.times import TimeMap
 from simulators.town.report import Report
@@ -23,6 +23,7 @@ from simulators.wire.messages import Outgoing
 
 RAW_TOPIC = "recording/{device_id}"
 FIRE_TOPIC = "recording/{site}/{device_id}"
+FIRE_FIELDS = Fields(id_field="device_id", time_field="ts")
 #: How much of a fire is in the mix: s before the first vapour, s after it.
 FIRE_BEFORE_S, FIRE_AFTER_S = 120, 600
 
@@ -46,7 +47,6 @@ class Tape(Protocol):
 class Fires(msgspec.Struct, frozen=True, kw_only=True):
     """Battery fires to mix into a recording: one for each of `sites`."""
 
-    count: int
     sites: Sequence[str]
     topic: str
     seed: int
@@ -55,7 +55,7 @@ class Fires(msgspec.Struct, frozen=True, kw_only=True):
         """Their messages in order of time, spread evenly from `first` to `last` (µs)."""
         found: list[Recorded] = []
         for number, site in enumerate(self.sites, start=1):
-            start = first + (last - first) * number // (self.count + 1)
+            start = first + (last - first) * number // (len(self.sites) + 1)
             reports = battery_fire_reports(
                 site=site,
                 start_at=start - start % 1000,
@@ -85,12 +85,10 @@ def _recorded(report: Report) -> Recorded:
 class RawTape:
     """Original messages, each on the topic its template makes of its fields."""
 
-    def __init__(
-        self, path: Path, *, topic: str, ids: dict[str, str], id_field: str, time_field: str, fires: Fires
-    ) -> None:
-        self._recording = Recording(path, time_field=time_field)
+    def __init__(self, path: Path, *, topic: str, ids: dict[str, str], fields: Fields, fires: Fires) -> None:
+        self._recording = Recording(path, time_field=fields.time_field)
         self._topic, self._fire_topic = topic, fires.topic
-        self._ids, self._id_field, self._time_field = ids, id_field, time_field
+        self._ids, self._fields = ids, fields
         self._span = self._recording.span()
         self._fires = fires.over(*self._span)
 
@@ -101,20 +99,20 @@ class RawTape:
         return self._span
 
     def messages(self, times: TimeMap) -> Iterator[Outgoing]:
-        own = ((message, self._topic, self._id_field, self._time_field) for message in self._recording)
-        fires = ((message, self._fire_topic, "device_id", "ts") for message in self._fires)
-        for message, topic, id_field, time_field in heapq.merge(own, fires, key=lambda item: item[0].at):
-            yield self._outgoing(message, topic, id_field, time_field, times)
+        own = ((message, self._topic, self._fields) for message in self._recording)
+        fires = ((message, self._fire_topic, FIRE_FIELDS) for message in self._fires)
+        for message, topic, fields in heapq.merge(own, fires, key=lambda item: item[0].at):
+            yield self._outgoing(message, topic, fields, times)
 
-    def _outgoing(self, message: Recorded, topic: str, id_field: str, time_field: str, times: TimeMap) -> Outgoing:
+    def _outgoing(self, message: Recorded, topic: str, fields: Fields, times: TimeMap) -> Outgoing:
         body, payload = message.body, message.raw
-        device = str(look_up(body, id_field) or "")
+        device = str(look_up(body, fields.id_field) or "")
         renamed = device in self._ids
         if renamed:
             device = self._ids[device]
-            change(body, id_field, device)
+            change(body, fields.id_field, device)
         if times.changes:
-            change(body, time_field, like(look_up(body, time_field), times.stated(message.at)))
+            change(body, fields.time_field, like(look_up(body, fields.time_field), times.stated(message.at)))
         if times.changes or renamed:
             payload = _encode(body)
         return Outgoing(

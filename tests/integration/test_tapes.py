@@ -22,6 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as MqttProperties
 
 from ingest.broker import Broker, start_broker
+from ingest.errors import OperatorError
 from ingest.mqtt import parse_mqtt_url
 from simulators.tapes.ear import open_ear
 from simulators.tapes.tapefile import Properties, Taped, read_tape, read_unheard
@@ -35,7 +36,7 @@ def so_far(path: Path) -> list[Taped]:
     """What can be read while it is written."""
     try:
         return list(read_tape(path, tell=lambda _: None))
-    except Exception:
+    except OperatorError:
         return []
 
 

@@ -13,6 +13,7 @@ import pytest
 from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from ingest.readings_file import FileRow, write_readings
+from simulators.tapes.fields import Fields
 from simulators.tapes.recording import Recording
 from simulators.tapes.replay import id_map
 from simulators.tapes.tapes import FIRE_TOPIC, Fires, RawTape, ReadingsTape, fill
@@ -23,7 +24,7 @@ from tests.support.data import recorded
 
 NOW = 1_800_000_000 * SECOND
 RAW = b'[ {"ts": 100.5, "device_id":"a:1", "data":{"temp":2.50e1}},\n {"device_id":"b","ts":101.0}]'
-NO_FIRES = Fires(count=0, sites=[], topic=FIRE_TOPIC, seed=1)
+NO_FIRES = Fires(sites=[], topic=FIRE_TOPIC, seed=1)
 
 
 def times(mode: TimeMode = TimeMode.ORIGINAL, *, speed: float = 1.0, moved: int = 0) -> TimeMap:
@@ -35,7 +36,7 @@ def times(mode: TimeMode = TimeMode.ORIGINAL, *, speed: float = 1.0, moved: int 
 def tape(
     path: Path, *, ids: dict[str, str] | None = None, fires: Fires = NO_FIRES, topic: str = "r/{device_id}"
 ) -> RawTape:
-    return RawTape(path, topic=topic, ids=ids or {}, id_field="device_id", time_field="ts", fires=fires)
+    return RawTape(path, topic=topic, ids=ids or {}, fields=Fields(id_field="device_id"), fires=fires)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_moved_time_keeps_its_form(recorded_ts: str, stated: object, tmp_path:
 
 def test_three_fires_are_spread_over_the_recording_in_order_of_time() -> None:
     path = recorded("iot_telemetry/raw_data_xlarge.json.zip")
-    mixed = tape(path, fires=Fires(count=3, sites=["a", "b", "c"], topic=FIRE_TOPIC, seed=1))
+    mixed = tape(path, fires=Fires(sites=["a", "b", "c"], topic=FIRE_TOPIC, seed=1))
     told = list(mixed.messages(times()))
     fires = [m for m in told if m.topic.count("/") == 2]
     assert len(told) == len(mixed) == 50_270 + len(fires)
@@ -146,6 +147,14 @@ def test_broken_archives_and_missing_files_are_one_line(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no archive")
         with pytest.raises(OperatorError, match="broken archive"):
             Recording(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "locked.zip", "w") as archive:
+        archive.writestr("x.json", RAW)
+    data = bytearray((tmp_path / "locked.zip").read_bytes())
+    data[6] |= 1  # says that it has a password
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "locked.zip").write_bytes(data)
+    with pytest.raises(OperatorError, match=r"cannot be unpacked: .*password"):
+        Recording(tmp_path / "locked.zip")
     with pytest.raises(OperatorError, match="no such file or directory; name a readable file"):
         Recording(tmp_path / "none.json")
 

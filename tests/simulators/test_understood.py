@@ -119,7 +119,7 @@ def test_the_source_that_replay_s_help_shows_takes_the_fires_in_beside_the_recor
     whole = 'filter: "recording/#", codec: json-map, clock: observed, enrol: true, site: lab, device: "$.device_id"'
     text = f'sources:\n  - {{{whole}, time: "$.ts", fields: {{temperature: "$.data.temp"}}}}\n  {shown[0]}\n'
     sources = parse_sources(text, "help").sources
-    first = Fires(count=1, sites=["a"], topic=FIRE_TOPIC, seed=1).over(START, START + 3600 * SECOND)[0]
+    first = Fires(sites=["a"], topic=FIRE_TOPIC, seed=1).over(START, START + 3600 * SECOND)[0]
     message = Outgoing(at=first.at, topic=fill(FIRE_TOPIC, first.body), payload=first.raw, site="a", device="")
     (seen,) = understood(message, sources)
     meant = battery_fire_reports(site="a", start_at=START + 1800 * SECOND, prefix="fire-1", seed=1)[0]

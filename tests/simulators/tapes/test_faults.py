@@ -125,8 +125,24 @@ def test_what_cannot_be_is_one_line(tape: Path, tmp_path: Path, capsys: pytest.C
     rows.write_text("time,device,temperature\n1,d,20\n")
     raw = tmp_path / "in.json"
     raw.write_text('[{"device_id":"a","ts":1}]')
+    deep = tmp_path / "deep.json"
+    deep.write_text('{"device_id":' * 5_000)
+    far = tmp_path / "far.json"
+    far.write_text('{"device_id":"a","ts":"9999-12-31T23:59:00Z"}')
+    old = tmp_path / "old.tape"
+    old.write_bytes(tape.read_bytes())
+    (tmp_path / "link.tape").symlink_to(tape)
     for arguments, said in (
-        ((tape, tape), "is IN itself; name another file to write to"),
+        ((tape, tape), "in.tape: is a file of this command already; name another to write to"),
+        ((tape, tmp_path / "link.tape"), "link.tape: is a file of this command already"),
+        ((tape, tmp_path / "o.tape", "--done", tape), "--done "),
+        ((tape, tmp_path / "o.tape", "--done", tmp_path / "o.tape"), "o.tape: is a file of this command already"),
+        ((tape, tmp_path / "o.tape", "--done", "/dev/full", "--drop", "1"), "--done /dev/full: no space left"),
+        ((tmp_path / "none.tape", old), "none.tape: no such file or directory; name a tape"),
+        ((rows, tmp_path / "o.csv", "--time-field", "t"), "--time-field t: a readings file has its columns"),
+        ((raw, tmp_path / "o.json.zip"), "o.json.zip: no archive is made; name it .json, or .json.gz"),
+        ((deep, tmp_path / "o.json"), "deep.json: message 1: not JSON: "),
+        ((far, tmp_path / "o.json", "--skew", "a:3600"), "time 9999-12-31T23:59:00Z: cannot be moved so far"),
         ((rows, tmp_path / "o.csv", "--corrupt", "1"), "a readings file cannot hold what is unreadable"),
         ((raw, tmp_path / "o.json", "--corrupt", "1"), "a raw-json file cannot hold what is unreadable"),
         ((tmp_path / "none.tape", tmp_path / "o.tape"), "none.tape: no such file or directory; name a tape"),
@@ -140,3 +156,4 @@ def test_what_cannot_be_is_one_line(tape: Path, tmp_path: Path, capsys: pytest.C
         complaint = capsys.readouterr().err
         assert said in complaint
         assert complaint.count("\n") == 1
+    assert list(read_tape(tape)) == list(read_tape(old)) == MESSAGES  # nothing was overwritten

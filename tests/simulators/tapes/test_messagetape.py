@@ -15,7 +15,7 @@ from ingest.readings import SECOND
 from simulators.__main__ import main
 from simulators.tapes.fields import Fields
 from simulators.tapes.messagetape import MessageTape
-from simulators.tapes.tapefile import Properties, Taped, TapeWriter
+from simulators.tapes.tapefile import Properties, Taped, TapeWriter, read_tape
 from simulators.tapes.times import TimeMap, TimeMode
 from simulators.wire.messages import Outgoing
 from simulators.wire.pace import Pace
@@ -103,6 +103,7 @@ def test_times_move_with_their_message_and_keep_their_form_and_lateness(
         (TELEMETRY, b'{"ts": true}'),
         (TELEMETRY, b"[1, {}]"),
         (TELEMETRY, b"\xff"),
+        (TELEMETRY, b"[" * 5_000),
         ("ember/v1/s/d/status", b'{"ts": 1}'),
         ("zigbee2mqtt/d", b'{"ts": 1}'),
     ],
@@ -136,11 +137,15 @@ def test_what_a_tape_cannot_is_one_line(path: Path, capsys: pytest.CaptureFixtur
         (("--topic", "x"), "--topic: messages of a tape go to their own topics; change levels with --id-map old=new"),
         (("--fires", "1"), "--fires: are mixed into raw-json alone"),
         (("--format", "raw-json"), "a.tape: message 1: not JSON"),
+        (("--fire-sites", "a"), "--fire-sites: 1 sites for --fires 0"),
+        (("--sent", str(path)), "a.tape: is a file of this command already; name another to write to"),
+        (("--done", str(path)), "a.tape: is a file of this command already; name another to write to"),
     ):
         assert main(["replay", str(path), *arguments]) == 1
         complaint = capsys.readouterr().err
         assert said in complaint
         assert complaint.count("\n") == 1
+    assert len(list(read_tape(path))) == 1  # it is still there
 
 
 def test_an_empty_tape_has_nothing_to_replay(tmp_path: Path) -> None:

@@ -188,6 +188,8 @@ def test_properties_of_another_hand_are_checked(path: Path) -> None:
 def test_a_tape_is_known_by_its_beginning(path: Path) -> None:
     write(path, [])
     assert is_tape(path)
+    path.write_text('{"device_id":"tape 1","ts":1}')
+    assert not is_tape(path)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
