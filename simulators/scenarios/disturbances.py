@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from simulators.scenarios.happening import Event, Here, Piece, Tempting, Where
 from simulators.scenarios.nuisances import cloud
-from simulators.scenarios.schema import Positive, Seconds, Share
+from simulators.scenarios.schema import NotNegative, Percent, Positive, Seconds, Share
 from simulators.town.plan import Spell
 
 
@@ -66,10 +66,14 @@ class Exhaust(Cloudy, frozen=True, kw_only=True):
     word = "exhaust"
 
 
+#: It uses up no site that another event should have.
+WHOLE_TOWN = Where(pick=1)
+
+
 class Weather(Event, frozen=True, kw_only=True):
     """Weather over the area that `where.whole` names, or over the whole town, that differs from the season's."""
 
-    where: Where = Where(pick=1)  # the whole town: no site that another event should have is used up
+    where: Where = WHOLE_TOWN
     lasts: Seconds | None = None
     ease: Seconds = Seconds(1800.0)  #: it comes and goes over this
 
@@ -92,7 +96,7 @@ class HotRoof(Weather, frozen=True, kw_only=True):
 
     mean: float = 32.0  #: of the day, °C
     sun: Share = 1.0
-    wind: float = 1.2  #: m/s
+    wind: NotNegative = 1.2  #: m/s
 
     word = "hot roof"
 
@@ -113,7 +117,7 @@ class Fog(Weather, frozen=True, kw_only=True):
     """Droplets in every smoke chamber that is open to the air, no heat."""
 
     density: Positive = 0.25  #: dB/m in the open air; a chamber sees a part of it
-    humidity: float = 98.0  #: %RH
+    humidity: Percent = 98.0  #: %RH
 
     word = "fog"
 

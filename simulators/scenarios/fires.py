@@ -89,7 +89,7 @@ class Burns(Event, frozen=True, kw_only=True):
 
 
 class BatteryFire(Burns, frozen=True, kw_only=True):
-    """The pack of an e-bike runs away. `lead`: from the first vapour to the flame (default: drawn, 15 s to 3 min)."""
+    """The pack of an e-bike runs away. `lead`: from the first vapour to the flame (default: drawn, 12 s to 3 min)."""
 
     lead: Seconds | None = None
 

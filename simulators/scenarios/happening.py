@@ -10,7 +10,7 @@ import msgspec
 
 from ingest.readings import SECOND
 from simulators.physics.exposure import Place, Source
-from simulators.scenarios.schema import Count, Seconds
+from simulators.scenarios.schema import Count, Seconds, Whole
 from simulators.town.layout import Device, Site
 from simulators.town.models import Model
 from simulators.town.plan import Spell, Trouble
@@ -39,8 +39,8 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     far_from: str = ""
     whole: Level | None = None
     device: DeviceKind = "every"
-    count: int = 1
-    bay: Literal["any", "same", "next"] | int = "any"
+    count: Whole = 1
+    bay: Literal["any", "same", "next"] | Whole = "any"
 
     @property
     def earlier(self) -> str:

@@ -84,11 +84,14 @@ class Picker:
             return first, ""
         area = ".".join(first[0].area.split(".")[: DEPTH[where.whole]])
         wanted = msgspec.structs.replace(where, has="every")  # only the one it was chosen by needs to have it
-        return tuple(site for site in self._town.sites_below(area) if _suits(wanted, site)), area
+        chosen = tuple(site for site in self._town.sites_below(area) if _suits(wanted, site))
+        if not chosen:
+            raise nothing_suits(f"{name}: {where.whole} {area}", where, 0)
+        return chosen, area
 
     def _first(self, where: Where, name: str) -> tuple[Site, ...]:
         if where.same_as:
-            return self._earlier[where.same_as].sites
+            return self._of_earlier(where, name)
         suiting = self._all(where)
         if where.earlier:
             return (_by_distance(where, suiting, self._earlier[where.earlier].sites[0]),)
@@ -99,6 +102,15 @@ class Picker:
         if where.pick == "all" or where.pick > len(suiting):
             raise nothing_suits(name, where, len(suiting))
         return (suiting[where.pick - 1],)
+
+    def _of_earlier(self, where: Where, name: str) -> tuple[Site, ...]:
+        sites = self._earlier[where.same_as].sites
+        chosen = sites if where.whole else tuple(site for site in sites if _suits(where, site))
+        if not chosen:
+            raise OperatorError(
+                f"{name}: {sites[0].id}, where {where.same_as} is, is not {_wanted(where)}; name another"
+            )
+        return chosen
 
     def _all(self, where: Where) -> list[Site]:
         key = (where.kind, where.has, where.device)
@@ -182,8 +194,11 @@ def _bay(where: Where, site: Site, chance: random.Random, earlier: Picked | None
         return where.bay % site.bays
     if where.bay == "any" or earlier is None:
         return chance.randrange(site.bays)
-    step = 1 if where.bay == "next" else 0
-    return earlier.bay + step if earlier.bay + step < site.bays else earlier.bay - step
+    if where.bay == "same":
+        return earlier.bay
+    if site.bays == 1:
+        raise OperatorError(f"{site.id} has one parking space and so none for bay: next; name another site")
+    return earlier.bay + 1 if earlier.bay + 1 < site.bays else earlier.bay - 1
 
 
 def _place(site: Site, bay: int, chance: random.Random) -> Place:

@@ -12,7 +12,7 @@ import re
 import types
 from collections.abc import Iterable
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -25,8 +25,11 @@ Moment = NewType("Moment", int)  #: µs; written as a time with its zone
 Quantity = NewType("Quantity", str)  #: a name of ingest.readings.QUANTITIES
 State = NewType("State", str)  #: a name of ingest.readings.STATES
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Whole = Annotated[int, msgspec.Meta(ge=0)]
 
 S = TypeVar("S", bound=msgspec.Struct)
 #: What a value is not, so that nothing else can be mistaken for it.
@@ -34,6 +37,8 @@ NO = object()
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+#: Beyond these neither times nor sums of readings can be told: a year, 2100-01-01, and of any number.
+_LONGEST_S, _LAST_MOMENT, _LARGEST = 366 * 86400.0, 4_102_444_800_000_000, 1e9
 _CLOSED: dict[object, tuple[str, ...]] = {Quantity: tuple(QUANTITIES), State: STATES}
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -43,17 +48,17 @@ def read_struct(file: ConfigFile, cls: type[S], row: object, *path: str | int, b
     if not isinstance(row, dict):
         file.problem(f"{path[-1]}: {row!r} is no mapping; write keys such as {cls.__struct_fields__[0]}:", *path)
         return None
-    every = get_type_hints(cls, include_extras=True)
-    hints = {name: every[name] for name in cls.__struct_fields__}
+    fields = msgspec.structs.fields(cls)
+    hints = {field.name: field.type for field in fields}
     before, given = len(file.problems), {}
     for key, raw in row.items():
         if key in hints:
             given[key] = read_value(file, hints[key], raw, *path, key)
         elif key not in but:
             file.problem(f"unknown key {key}{suggest(key, [*but, *hints])}", *path, key)
-    for name in needed(cls):
-        if name not in row:
-            file.problem(f"{name} is missing; give {expected(hints[name])}", *path)
+    for field in fields:
+        if field.required and field.name not in row:
+            file.problem(f"{field.name} is missing; give {expected(field.type)}", *path)
     return cls(**given) if len(file.problems) == before else None
 
 
@@ -72,11 +77,6 @@ def read_value(file: ConfigFile, hint: Any, raw: object, *path: str | int) -> An
     return None
 
 
-def needed(cls: type[msgspec.Struct]) -> list[str]:
-    """Names of the fields that have no default."""
-    return [field.name for field in msgspec.structs.fields(cls) if field.required]
-
-
 def suggest(word: object, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word."""
     words = list(known)
@@ -90,9 +90,10 @@ def expected(hint: Any) -> str:
 
 
 def parse_duration(text: object) -> Seconds | None:
-    """Seconds of `10s`, `1.5m`, `2h`, `1d`, `250ms`; None when it is none of these."""
+    """Seconds of `10s`, `1.5m`, `2h`, `1d`, `250ms`; None when it is none of these, or more than a year."""
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    return Seconds(float(match[1]) * _UNITS[match[2]]) if match else None
+    seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
+    return Seconds(seconds) if seconds <= _LONGEST_S else None
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -115,9 +116,10 @@ def _fits(hint: Any, raw: object) -> Any:
         return NO if seconds is None else seconds
     if hint is Moment:
         try:
-            return parse_time(raw if isinstance(raw, str) else "")
+            moment = parse_time(raw if isinstance(raw, str) else "")
         except ValueError:
             return NO
+        return moment if 0 <= moment < _LAST_MOMENT else NO
     if hint in _CLOSED:
         return raw if raw in _CLOSED[hint] else NO
     if get_origin(hint) is dict:
@@ -127,7 +129,7 @@ def _fits(hint: Any, raw: object) -> Any:
         value = msgspec.convert(raw, hint)
     except msgspec.ValidationError:
         return NO
-    return NO if isinstance(value, float) and not math.isfinite(value) else value
+    return NO if isinstance(value, float) and not abs(value) <= _LARGEST else value
 
 
 def _fits_mapping(keys: Any, values: Any, raw: object) -> Any:
@@ -138,9 +140,9 @@ def _fits_mapping(keys: Any, values: Any, raw: object) -> Any:
 
 def _expected(hint: Any) -> str:
     if hint is Seconds:
-        return "a duration such as 10s, 5m, 2h or 1d"
+        return "a duration such as 10s, 5m, 2h or 1d, at most 366d"
     if hint is Moment:
-        return 'a time with its zone, quoted, such as "2026-05-12T14:00:00+08:00"'
+        return 'a time before 2100 with its zone, quoted, such as "2026-05-12T14:00:00+08:00"'
     if _words(hint):
         return " or ".join(_words(hint))
     if get_origin(hint) is Annotated:

@@ -11,8 +11,9 @@ import msgspec
 from ingest.configfile import ConfigFile, read_config_text
 from ingest.errors import OperatorError
 from simulators.convert.truth import Truth
+from simulators.scenarios.disturbances import WHOLE_TOWN, Weather
 from simulators.scenarios.events import EVENTS
-from simulators.scenarios.happening import Event
+from simulators.scenarios.happening import Event, Where
 from simulators.scenarios.planning import Telling, make_plan, make_truth
 from simulators.scenarios.schema import Count, Moment, Quantity, Seconds, read_struct, read_value, suggest
 from simulators.town.layout import Town
@@ -91,17 +92,18 @@ def names() -> list[str]:
 
 def load(name_or_path: str) -> Story:
     """A packaged story by its name, or one of a file ending in .yaml; OperatorError where it is not or is wrong."""
+    packaged = f"simulators/scenarios/{name_or_path}.yaml"
+    return parse(text_of(name_or_path), name_or_path if name_or_path.endswith(ENDINGS) else packaged)
+
+
+def text_of(name_or_path: str) -> str:
+    """The file of a packaged story, or one ending in .yaml; OperatorError where there is none."""
     if name_or_path.endswith(ENDINGS):
-        return parse(read_config_text(Path(name_or_path)), name_or_path)
+        return read_config_text(Path(name_or_path))
     if name_or_path not in names():
         near = suggest(name_or_path, names())
         raise OperatorError(f"no scenario {name_or_path}{near}; or name a file ending in .yaml")
-    return parse(text_of(name_or_path), f"simulators/scenarios/{name_or_path}.yaml")
-
-
-def text_of(name: str) -> str:
-    """The file of a packaged story."""
-    return resources.files("simulators.scenarios").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return resources.files("simulators.scenarios").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
 
 
 def parse(text: str, name: str) -> Story:
@@ -124,9 +126,20 @@ def parse(text: str, name: str) -> Story:
     shows = _list(file, data, "shows", [])
     shown = [read_value(file, Quantity, word, "shows", index) for index, word in enumerate(shows)]
     events = _Events(file, lasts or 0.0).read(_list(file, data, "events", None))
+    if "lasts" in data and lasts == 0.0:
+        file.problem("lasts: 0 is not right; give a duration above 0", "lasts")
+    if town is not None:
+        _check_town(file, town)
     file.finish()
     assert town is not None
     return Story(**words, lasts_s=lasts, town=town, shows=tuple(shown), events=tuple(events))
+
+
+def _check_town(file: ConfigFile, town: Setting) -> None:
+    if town.devices < town.sites:
+        file.problem(f"devices: {town.devices} for {town.sites} sites; give each site one at least", "town", "devices")
+    if town.interval is not None and town.interval < 0.001:  # time stamps have milliseconds
+        file.problem("interval: less than 1ms; give more, or leave it out", "town", "interval")
 
 
 def _list(file: ConfigFile, data: dict[str, object], key: str, default: list[object] | None) -> list[object]:
@@ -142,7 +155,7 @@ class _Events:
 
     def __init__(self, file: ConfigFile, lasts_s: float) -> None:
         self._file, self._lasts_s = file, lasts_s
-        self._called: list[str] = []
+        self._called: dict[str, bool] = {}  #: name → whether it happens on a parking space
 
     def read(self, rows: list[object]) -> list[tuple[str, Event]]:
         read = [self._event(row, index) for index, row in enumerate(rows)]
@@ -160,7 +173,7 @@ class _Events:
         event = read_struct(self._file, EVENTS[kind], row, *path, but=("what",))
         if event is None:
             if "called" in row:
-                self._called.append(str(row["called"]))  # so that nobody after it is blamed
+                self._called[str(row["called"])] = True  # so that nobody after it is blamed
             return None
         self._check(event, *path)
         return kind, event
@@ -168,15 +181,27 @@ class _Events:
     def _check(self, event: Event, *path: str | int) -> None:
         if event.at >= self._lasts_s > 0:
             self._file.problem(f"at lies after the end of the story, {self._lasts_s:g} s", *path, "at")
-        where = event.where
-        for key in ("same_as", "next_to", "far_from"):
-            name = getattr(where, key)
-            if name and name not in self._called:
-                known = suggest(name, self._called) if self._called else "; write called: on the event it means"
-                self._file.problem(f"{key}: no earlier event is called {name}{known}", *path, "where", key)
-        if where.bay in ("same", "next") and not where.same_as:
-            self._file.problem(f"bay: {where.bay} needs same_as: the name of an earlier event", *path, "where", "bay")
+        self._check_earlier(event.where, *path, "where")
+        if isinstance(event, Weather) and event.where != WHOLE_TOWN and event.where.whole is None:
+            self._file.problem("weather needs whole: street, … or no where at all", *path, "where")
+        self._check_bay(event, *path, "where", "bay")
         if event.called in self._called:
             self._file.problem(f"called: {event.called} stands twice; names must differ", *path, "called")
         if event.called:
-            self._called.append(event.called)
+            self._called[event.called] = event.parked
+
+    def _check_earlier(self, where: Where, *path: str | int) -> None:
+        named = {key: name for key in ("same_as", "next_to", "far_from") if (name := getattr(where, key))}
+        for key, name in named.items():
+            if name not in self._called:
+                known = suggest(name, self._called) if self._called else "; write called: on the event it means"
+                self._file.problem(f"{key}: no earlier event is called {name}{known}", *path, key)
+        if len(named) > 1 or (named and where.pick != "any"):
+            self._file.problem("pick, same_as, next_to and far_from exclude each other; keep one", *path)
+
+    def _check_bay(self, event: Event, *path: str | int) -> None:
+        bay, same_as = event.where.bay, event.where.same_as
+        if bay != "any" and not event.parked:
+            self._file.problem(f"bay: {bay} is for fires; leave it out", *path)
+        elif bay in ("same", "next") and not (same_as and self._called.get(same_as, True)):
+            self._file.problem(f"bay: {bay} needs same_as: the name of an earlier fire", *path)

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from ingest.readings import FIRE_STATES, SECOND
 from simulators.scenarios.happening import Event, Here, Piece, Tempting, joined
-from simulators.scenarios.schema import Count, Quantity, Seconds, Share, State
+from simulators.scenarios.schema import Count, NotNegative, Percent, Quantity, Seconds, Share, State
 from simulators.town.plan import (
     Away,
     Battery,
@@ -122,7 +122,7 @@ class Glitches(Befalls, frozen=True, kw_only=True):
 class DyingBattery(Befalls, frozen=True, kw_only=True):
     """The battery stands at `percent` (give or take 3 points, device by device) and loses `per_day` points."""
 
-    percent: float = 20.0
+    percent: Percent = 20.0
     per_day: float = 2.0
 
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
@@ -222,7 +222,7 @@ class Says(Befalls, frozen=True, kw_only=True):
 class Charges(Befalls, frozen=True, kw_only=True):
     """A pile charges with so many watts beside its ordinary use; 0: a protective stop holds it off."""
 
-    watts: float = 0.0
+    watts: NotNegative = 0.0
 
     def trouble(self, here: Here, device: str, chance: random.Random) -> Trouble:
         """More, or nothing."""

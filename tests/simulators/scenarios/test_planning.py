@@ -101,6 +101,33 @@ def test_a_town_too_small_for_a_story_says_so() -> None:
         plan("gateway_loss", SMALL, sites=["shed-001"])
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "right"),
+    [
+        ("kind: shed, device: head", "device: siren", "where it is, is not a site with a siren; name another"),
+        ("kind: shed, device: head", "kind: shop", "where it is, is not a shop; name another"),
+        ("kind: shed, device: head", "whole: grid, device: siren", "this town has 0 of a site with a siren"),
+        ("kind: shed, device: head", "whole: grid, kind: shop", "this town has 0 of a shop"),
+    ],
+)
+def test_what_an_earlier_site_does_not_have_is_said_and_never_the_whole_site_instead(
+    first: str, then: str, right: str
+) -> None:
+    text = "name: x\nsays: x\nlasts: 9m\nevents:\n"
+    text += (
+        f"  - {{what: reboot, called: it, where: {{{first}}}}}\n  - {{what: reboot, where: {{same_as: it, {then}}}}}\n"
+    )
+    with pytest.raises(OperatorError, match=right):
+        parse(text, "x.yaml").plan(town=SMALL, start_at=START, seed=1)
+
+
+def test_no_bike_stands_beside_the_only_one() -> None:
+    text = "name: x\nsays: x\nlasts: 9m\nevents:\n  - {what: battery_fire, called: it, where: {kind: shop}}\n"
+    text += "  - {what: battery_fire, where: {same_as: it, bay: next}}\n"
+    with pytest.raises(OperatorError, match=r"has one parking space and so none for bay: next"):
+        parse(text, "x.yaml").plan(town=MIXED, start_at=START, seed=1)
+
+
 def test_arson_is_at_the_two_ends_of_the_town() -> None:
     first, second = (MIXED.site(fire.site) for fire in plan("arson_two_sheds", MIXED)[1].fires)
     assert first is not None and second is not None and first.kind == second.kind == "shed"

@@ -15,6 +15,7 @@ lasts: 10m
 events:
   - {at: 60s, what: battery_fire, called: first, where: {kind: shed}, lead: 20s}
   - {at: 2m, what: growing_fire, where: {same_as: first, bay: next}}
+  - {at: 3m, what: charges, called: pile, where: {device: pile}}
 """
 
 WANTED = (
@@ -38,8 +39,8 @@ def test_every_scenario_of_the_issue_is_packaged_and_named_like_its_file() -> No
 def test_a_good_file_is_read_with_its_units() -> None:
     story = parse(GOOD, "mine.yaml")
     assert story.lasts_s == 600.0
-    assert [kind for kind, _ in story.events] == ["battery_fire", "growing_fire"]
-    assert [event.at for _, event in story.events] == [60.0, 120.0]
+    assert [kind for kind, _ in story.events] == ["battery_fire", "growing_fire", "charges"]
+    assert [event.at for _, event in story.events] == [60.0, 120.0, 180.0]
     assert story.events[1][1].where.same_as == "first"
 
 
@@ -89,11 +90,21 @@ events:
         ("{what: away, spread: -1s}", "a duration"),
         ("{what: glitches, quantity: smoke, by: .nan}", "by: nan is not right; give a number"),
         ("{what: battery_fire, lead: 20}", "lead: 20 is not right; give a duration"),
+        ("{what: battery_fire, lead: 367d}", "lead: '367d' is not right; give a duration"),
+        ("{what: glitches, quantity: smoke, by: 1.0e+300}", "by: 1e+300 is not right; give a number"),
+        ("{what: dying_battery, percent: 101}", "percent: 101 is not right; give a number from 0 to 100"),
+        ("{what: reboot, where: {device: head, count: -1}}", "count: -1 is not right; give a whole number from 0"),
+        ("{what: battery_fire, where: {bay: -1}}", "bay: -1 is not right; give any or same or next or a whole number"),
+        ("{what: cooking, where: {bay: 2}}", "bay: 2 is for fires; leave it out"),
+        ("{what: smoulder, where: {same_as: pile, bay: next}}", "bay: next needs same_as: the name of an earlier fire"),
+        ("{what: smoulder, where: {same_as: first, next_to: pile}}", "exclude each other; keep one"),
+        ("{what: smoulder, where: {next_to: first, pick: 2}}", "exclude each other; keep one"),
+        ("{what: fog, where: {kind: shop}}", "weather needs whole: street, … or no where at all"),
     ],
 )
 def test_what_is_wrong_with_an_event_is_said_at_its_line(line: str, right: str) -> None:
     (problem,) = wrong(f"{GOOD}  - {line}\n")
-    assert problem.startswith("mine.yaml:7: ") and right in problem
+    assert problem.startswith("mine.yaml:8: ") and right in problem
 
 
 def test_an_event_that_is_wrong_itself_is_not_also_missing_to_those_that_name_it() -> None:
@@ -104,7 +115,20 @@ def test_an_event_that_is_wrong_itself_is_not_also_missing_to_those_that_name_it
 def test_the_town_of_a_story_is_checked_too() -> None:
     problems = wrong(GOOD + "town: {sites: 0, devices: many, start: 2026-05-12T14:00:00, intervall: 10s}\n")
     assert len(problems) == 4
-    assert any("a time with its zone, quoted" in problem for problem in problems)
+    assert any("a time before 2100 with its zone, quoted" in problem for problem in problems)
+    for town, right in (
+        ("{sites: 9, devices: 8}", "devices: 8 for 9 sites; give each site one at least"),
+        ("{interval: 0s}", "interval: less than 1ms; give more, or leave it out"),
+        ('{start: "9999-12-31T23:59:00Z"}', "a time before 2100"),
+    ):
+        (problem,) = wrong(f"{GOOD}town: {town}\n")
+        assert problem.startswith("mine.yaml:8: ") and right in problem
+
+
+def test_a_story_lasts() -> None:
+    assert wrong(GOOD.replace("lasts: 10m", "lasts: 0s")) == [
+        "mine.yaml:3: lasts: 0 is not right; give a duration above 0"
+    ]
 
 
 def test_what_is_no_story_at_all_is_said_in_one_line() -> None:
