@@ -92,7 +92,6 @@ def _list(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.E
 
 
 def _show(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
-    load(args.name)
     print(text_of(args.name), end="")
     return 0
 
@@ -123,6 +122,8 @@ def _written(value: object, hint: object) -> str:
     """A default as a file would say it."""
     if Seconds in (hint, *get_args(hint)) and isinstance(value, float):
         return f"{value:g}s"
+    if isinstance(value, bool):
+        return str(value).lower()
     return "none" if value in (None, "") else str(value)
 
 
@@ -136,7 +137,7 @@ def _check(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.
         except ConfigError as error:
             problems += error.problems
         except OperatorError as error:
-            problems.append(f"{name}: in its own town: {error}")
+            problems.append(f"{name}: {error}")
     if problems:
         raise ConfigError(problems)
     return 0
@@ -145,6 +146,8 @@ def _check(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.
 def _plot(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     if (args.name is None) == (args.readings is None):
         raise OperatorError("plot: give either a scenario or --readings FILE")
+    if args.truth and not args.readings:
+        raise OperatorError("--truth needs --readings too; a scenario knows its own truth")
     shows, during = _quantities(args.show), None
     if args.readings:
         rows, truth = _of_file(args)
@@ -153,6 +156,8 @@ def _plot(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.E
         story = load(args.name)
         rows, truth = played(story, seed=args.seed, seconds=args.seconds, stop=stop)
         shows, title, during = shows or story.shows, f"{story.name}, seed {args.seed}", bounds(story, args.seconds)
+    if stop.is_set():
+        return 130
     if not rows:
         raise OperatorError("plot: no readings to draw")
     _write(args.png, png(picture(rows, truth, title=title, shows=shows, span=during)))
@@ -215,13 +220,15 @@ def concerned(town: Town, truth: Truth) -> list[Site]:
 
 
 def planned(story: Story, *, seed: int) -> tuple[Town, Plan, Truth]:
+    """The story in its own town; OperatorError where that has no place for it."""
     setting = story.town
-    town = build_town(devices=setting.devices, sites=setting.sites, seed=seed)
     begin, end = bounds(story)
-    start_at = setting.start + round(setting.before * SECOND)
-    plan, truth = story.plan(
-        town=town, start_at=start_at, seed=seed, begin=begin, end=end, interval_s=setting.interval or 0.0
-    )
+    start_at, interval_s = setting.start + round(setting.before * SECOND), setting.interval or 0.0
+    town = build_town(devices=setting.devices, sites=setting.sites, seed=seed)
+    try:
+        plan, truth = story.plan(town=town, start_at=start_at, seed=seed, begin=begin, end=end, interval_s=interval_s)
+    except OperatorError as error:
+        raise OperatorError(f"in its own town: {error}") from None
     return town, plan, truth
 
 

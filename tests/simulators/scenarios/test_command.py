@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from pathlib import Path
 
 import pytest
 
 from ingest.readings_file import FileRow, write_readings
-from simulators.__main__ import main
+from simulators.__main__ import main, parser
 from simulators.convert.truth import Burning, Span, Truth, write_truth
 from simulators.scenarios.command import EPILOG, PLOT_EPILOG
 from simulators.scenarios.plot import picture, png
@@ -105,6 +106,14 @@ def test_a_picture_of_a_scenario_is_the_same_each_time(tmp_path: Path) -> None:
     assert main(other) == 0 and (tmp_path / "3.png").read_bytes() != drawn[0]
 
 
+def test_a_picture_that_was_interrupted_is_none(tmp_path: Path) -> None:
+    words, stop = ["scenario", "plot", "battery_fire", "--png", str(tmp_path / "x.png")], threading.Event()
+    stop.set()
+    args = parser("scenario").parse_args(words)
+    assert args.run(args, now=lambda: START, stop=stop) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_readings_are_drawn_with_the_truth_beside_them_or_without_any(tmp_path: Path) -> None:
     write_readings(tmp_path / "one.csv.gz", rows())
     plot = ["scenario", "plot", "--readings", str(tmp_path / "one.csv.gz"), "--png", str(tmp_path / "one.png")]
@@ -136,6 +145,9 @@ def test_readings_of_mistaken_clocks_do_not_stretch_the_axis() -> None:
         (["plot", "battery_fire", "--png", "nowhere/x.png", "--seconds", "60"], "--png nowhere/x.png: no such file"),
         (["plot", "battery_fire", "--png", "x.png", "--show", "smok"], "--show smok: no quantity; did you mean smoke"),
         (["plot", "--readings", "none.csv", "--png", "x.png"], "none.csv: no such file"),
+        (["plot", "battery_fire", "--truth", "x.truth.json", "--png", "x.png"], "--truth needs --readings too"),
+        (["show", "mine.yaml"], "mine.yaml: no such file"),
+        (["check", "mine"], "mine: no scenario mine; known"),
         (["show", "mine"], "no scenario mine"),
         (["check", "mine.yaml"], "mine.yaml: no such file"),
     ],
