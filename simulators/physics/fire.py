@@ -11,6 +11,7 @@ import math
 import random
 from array import array
 from collections.abc import Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -18,7 +19,7 @@ from ingest.readings import SECOND
 from simulators.physics import batteries, jet
 from simulators.physics.exposure import NOTHING, Enclosure, Exposure, Place
 from simulators.physics.layer import NO_LAYER, Inflow, Layer, Room, fill, gathers, room_of
-from simulators.physics.release import FUELS, GROWTH, ULTRA_FAST, Curve, Fuel, Linear, Measured, TSquared
+from simulators.physics.release import FUELS, GROWTH, ULTRA_FAST, Curve, Fuel, Linear, TSquared
 
 #: dB/m of smoke whose extinction is 1/m: 10 / ln 10.
 DB = 10 / math.log(10)
@@ -28,12 +29,15 @@ PPM = 24.05 / 28.01 * 1000
 CANOPY_KEEPS = 0.7
 #: Nearer than this to a wall, the plume leans on it. A: half the width of a burning bike.
 AT_WALL_M = 0.4
-#: How high a bike burns, m: battery and seat. A.
-BIKE_M = 0.5
-#: After this long the air is as it was. A.
-LASTS_S = 1800
-#: What the truth calls hot: the usual limit of heat detectors.
-HOT_C = 57.0
+#: How high a bike burns, m: battery and seat; and anything else: a low heap. A.
+BIKE_M, HEAP_M = 0.5, 0.3
+#: After this long the air is as it was; a battery's flames have so long at least. A.
+LASTS_S, BURNT_OUT_S = 1800, 1500
+#: What the truth calls hot: the usual limit of heat detectors; where the air was so warm before. A: 20 °C.
+HOT_C, AIR_C = 57.0, 20.0
+#: Smouldering. A: 2 W/s to 1.5 kW, half a gram a second in the end, as a seat or a rag glows through in a quarter of
+#: an hour.
+GLOW_KW_S, GLOW_KW = 0.002, 1.5
 #: A bike, or two of them: growth, end of growth. A: the textbook's ultra-fast fire; D 5.1 [S]: whole scene burning
 #: 20 s after the flame, neighbour alight a little over 1 min after it.
 BIKE = TSquared(growth=ULTRA_FAST, peak_kw=700.0, burn_s=240.0, decay_s=90.0)
@@ -184,66 +188,50 @@ def hot_after_s(course: Course, height: float, rise: float, openness: float = 0.
     return None
 
 
-class _Lit(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and when, as the functions below are told."""
-
-    site: str
-    start_at: int
-    place: Place
-    enclosure: Enclosure
-    base_m: float
-    air_c: float
-    seconds: int
-
-
 def _fire(
-    lit: _Lit, parts: Sequence[Part], marks: Sequence[tuple[str, float]], lead_s: float = 0.0, warms_s: float = 0.0
-) -> Fire:
-    course = course_of(
-        parts,
-        room=room_of(lit.enclosure),
-        base_m=lit.base_m,
-        walls=walls_near(lit.place, lit.enclosure),
-        openness=lit.enclosure.openness,
-        seconds=lit.seconds,
-    )
-    height = lit.enclosure.ceiling_m - lit.base_m
-    hot = hot_after_s(course, height, HOT_C - lit.air_c, lit.enclosure.openness)
-    seen = [*marks, *([("57 °C at the ceiling above", float(hot))] if hot is not None else [])]
-    return Fire(
-        site=lit.site,
-        lit_at=lit.start_at,
-        place=lit.place,
-        base_m=lit.base_m,
-        height=height,
-        openness=lit.enclosure.openness,
-        course=course,
-        events=tuple((what, lit.start_at + round(after * SECOND)) for what, after in sorted(seen, key=_second)),
-        lead_s=lead_s,
-        warms_s=warms_s,
-    )
-
-
-def _second(mark: tuple[str, float]) -> float:
-    return mark[1]
-
-
-def battery_fire(
+    parts: Sequence[Part],
+    marks: Sequence[tuple[str, float]],
     *,
     site: str,
     start_at: int,
     place: Place,
     enclosure: Enclosure,
-    seed: str,
-    lead_s: float | None = None,
-    warms_s: float = batteries.WARMS_S,
-    base_m: float = BIKE_M,
-    air_c: float = 20.0,
+    base_m: float,
     seconds: int = LASTS_S,
+    lead_s: float = 0.0,
+    warms_s: float = 0.0,
+) -> Fire:
+    course = course_of(
+        parts,
+        room=room_of(enclosure),
+        base_m=base_m,
+        walls=walls_near(place, enclosure),
+        openness=enclosure.openness,
+        seconds=seconds,
+    )
+    height = enclosure.ceiling_m - base_m
+    hot = hot_after_s(course, height, HOT_C - AIR_C, enclosure.openness)
+    seen = [*marks, *([("57 °C at the ceiling above", float(hot))] if hot is not None else [])]
+    return Fire(
+        site=site,
+        lit_at=start_at,
+        place=place,
+        base_m=base_m,
+        height=height,
+        openness=enclosure.openness,
+        course=course,
+        events=tuple((what, start_at + round(after * SECOND)) for what, after in sorted(seen, key=itemgetter(1))),
+        lead_s=lead_s,
+        warms_s=warms_s,
+    )
+
+
+def battery_fire(
+    *, site: str, start_at: int, place: Place, enclosure: Enclosure, seed: str, lead_s: float | None = None
 ) -> Fire:
     """An e-bike's pack: first vapour at `start_at`, first flame `lead_s` later (drawn by the seed), then the bike.
 
-    With `place.bay` set, a probe on that parking space feels it warm `warms_s` before the vapour; 0: it does not.
+    With `place.bay` set, a probe on that parking space feels it warm for minutes before the vapour.
     """
     chance = random.Random(f"battery/{seed}/{site}")
     drawn = batteries.draw_lead(chance)
@@ -255,12 +243,21 @@ def battery_fire(
         Part(curve=BIKE, fuel=FUELS["plastic"], after_s=lead),
     ]
     marks = [("first vapour", 0.0), ("first flame", lead)]
-    if warms_s > 0 and place.bay >= 0:
+    warms_s = batteries.WARMS_S if place.bay >= 0 else 0.0
+    if warms_s:
         marks.append(("the surface of the pack begins to warm", -warms_s))
-    lit = _Lit(
-        site=site, start_at=start_at, place=place, enclosure=enclosure, base_m=base_m, air_c=air_c, seconds=seconds
+    return _fire(
+        parts,
+        marks,
+        site=site,
+        start_at=start_at,
+        place=place,
+        enclosure=enclosure,
+        base_m=BIKE_M,
+        seconds=max(LASTS_S, math.ceil(lead) + BURNT_OUT_S),
+        lead_s=lead,
+        warms_s=warms_s,
     )
-    return _fire(lit, parts, marks, lead_s=lead, warms_s=warms_s)
 
 
 def growing_fire(
@@ -272,66 +269,23 @@ def growing_fire(
     fuel: str = "plastic",
     growth: str = "fast",
     peak_kw: float = 1000.0,
-    burn_s: float = 240.0,
-    base_m: float = 0.3,
-    air_c: float = 20.0,
-    seconds: int = LASTS_S,
 ) -> Fire:
     """Flames from the beginning, growing with time squared. `growth` and `fuel` name entries of GROWTH and FUELS."""
-    curve = TSquared(growth=GROWTH[growth], peak_kw=peak_kw, burn_s=burn_s)
-    lit = _Lit(
-        site=site, start_at=start_at, place=place, enclosure=enclosure, base_m=base_m, air_c=air_c, seconds=seconds
+    part = Part(curve=TSquared(growth=GROWTH[growth], peak_kw=peak_kw), fuel=FUELS[fuel])
+    marks = [("first flame", 0.0)]
+    return _fire([part], marks, site=site, start_at=start_at, place=place, enclosure=enclosure, base_m=HEAP_M)
+
+
+def smoulder(*, site: str, start_at: int, place: Place, enclosure: Enclosure, seconds: int = LASTS_S) -> Fire:
+    """Cotton or foam without flame, for so long: smoke and CO, hardly heat, growing evenly."""
+    glow = Linear(per_s=GLOW_KW_S, peak_kw=GLOW_KW, burn_s=max(0.0, seconds - GLOW_KW / GLOW_KW_S))
+    return _fire(
+        [Part(curve=glow, fuel=FUELS["smoulder"])],
+        [("first smoke", 0.0)],
+        site=site,
+        start_at=start_at,
+        place=place,
+        enclosure=enclosure,
+        base_m=BIKE_M,
+        seconds=seconds,
     )
-    return _fire(lit, [Part(curve=curve, fuel=FUELS[fuel])], [("first flame", 0.0)])
-
-
-def smoulder(
-    *,
-    site: str,
-    start_at: int,
-    place: Place,
-    enclosure: Enclosure,
-    flames_after_s: float | None = None,
-    per_s: float = 0.002,
-    peak_kw: float = 1.5,
-    base_m: float = BIKE_M,
-    air_c: float = 20.0,
-    seconds: int = LASTS_S,
-) -> Fire:
-    """Cotton or foam without flame: smoke and CO, hardly heat, growing evenly. It may break into flames later.
-
-    A: 2 W/s to 1.5 kW, half a gram a second in the end, as a seat or a rag glows through in a quarter of an hour.
-    """
-    ends_s = float(seconds) if flames_after_s is None else flames_after_s
-    glow = Linear(per_s=per_s, peak_kw=peak_kw, burn_s=max(0.0, ends_s - peak_kw / per_s))
-    parts = [Part(curve=glow, fuel=FUELS["smoulder"])]
-    marks = [("first smoke", 0.0)]
-    if flames_after_s is not None:
-        flaming = TSquared(growth=GROWTH["medium"], peak_kw=500.0)
-        parts.append(Part(curve=flaming, fuel=FUELS["foam"], after_s=flames_after_s))
-        marks.append(("first flame", flames_after_s))
-    lit = _Lit(
-        site=site, start_at=start_at, place=place, enclosure=enclosure, base_m=base_m, air_c=air_c, seconds=seconds
-    )
-    return _fire(lit, parts, marks)
-
-
-def burner(
-    *,
-    site: str,
-    start_at: int,
-    place: Place,
-    enclosure: Enclosure,
-    kw: float,
-    fuel: str = "gas",
-    burn_s: float = 600.0,
-    base_m: float = 0.3,
-    air_c: float = 20.0,
-    seconds: int = LASTS_S,
-) -> Fire:
-    """A gas burner or a tray of petrol: full after a second, off after `burn_s`."""
-    curve = Measured(times=(0.0, 1.0, burn_s, burn_s + 1), kws=(0.0, kw, kw, 0.0))
-    lit = _Lit(
-        site=site, start_at=start_at, place=place, enclosure=enclosure, base_m=base_m, air_c=air_c, seconds=seconds
-    )
-    return _fire(lit, [Part(curve=curve, fuel=FUELS[fuel])], [("first flame", 0.0)])

@@ -1,10 +1,10 @@
 """The hot flow under a flat ceiling: how warm, how fast, how late at a distance from the fire. Pure.
 
-Alpert (1972) for a steady fire, with the time the gas needs to come; Heskestad & Delichatsios (1978, constants as in
-NFPA 72) for fires that grow with time squared. A `Fire` uses the first: it takes any curve and any change of it, and
-splits into jet and layer. Put t² into both and, where the rise is 10 K or more, they agree within a third from two
-heights outward; nearer the axis the second gives up to 1.8 times as much, which the measured fires do not show
-(`python -m simulators physics`). Lengths in m, power in kW, rises in K.
+Alpert (1972) for a steady fire, with the time the gas needs to come: it takes any curve and any change of it, and
+splits into jet and layer. Heskestad & Delichatsios (1978) is for growth with time squared alone: where the rise is
+10 K or more the two agree within a third from two heights outward; nearer the axis theirs gives up to 1.8 times as
+much (tests/simulators/physics/test_jet.py), which the measured fires do not show (`python -m simulators physics`).
+Lengths in m, power in kW, rises in K.
 """
 
 from __future__ import annotations
@@ -55,16 +55,6 @@ def delay_s(kw: float, r: float, height: float) -> float:
     turn = near * math.pow(height, 1 / 3) / (0.96 * third)
     along = (math.pow(r, 11 / 6) - math.pow(near, 11 / 6)) * 6 / 11 / (0.195 * third * math.sqrt(height))
     return up + turn + along
-
-
-def growing_rise(growth: float, t_s: float, r: float, height: float) -> float:
-    """Heskestad & Delichatsios 1978: the rise under a fire of `growth`·t² kW, its delay included."""
-    a = GRAVITY / (AIR_KJ_KG_K * AMBIENT_K * DENSITY_K / AMBIENT_K)
-    scaled = t_s / (math.pow(a * growth, -1 / 5) * math.pow(height, 4 / 5)) - 0.861 * (1 + r / height)
-    if scaled <= 0:
-        return 0.0
-    unit = math.pow(a * growth, 2 / 5) * (AMBIENT_K / GRAVITY) * math.pow(height, -3 / 5)
-    return unit * math.pow(scaled / (0.146 + 0.242 * r / height), 4 / 3)
 
 
 def plume_kg_s(convective_kw: float, z: float, walls: int = 1) -> float:

@@ -22,6 +22,8 @@ WARM_K = 5.0
 RATE_S = 15.0
 #: So long after 57 °C the rise is compared once more; so long the model goes on after a record.
 LATER_S, AFTER_S = 60.0, 180
+#: Nothing is compared later than this, s.
+LONGEST_S = 900
 #: Smoke well above the noise of NIST's meters (to 0.8 dB/m).
 DENSE_DB_M = 1.0
 #: What a photoelectric alarm tells at. A: as the heads of our town.
@@ -52,8 +54,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     told_s: float
     late_s: float | None
-    dense_s: float | None = None  #: when the meter at the ceiling there reached `DENSE_DB_M`, where one is
-    dense_late_s: float | None = None
+    dense_late_s: float | None = None  #: `DENSE_DB_M` at the ceiling there, where a meter is: model minus measured
     smoke_times: float | None = None  #: the model's smoke over the meter's when the head told
 
 
@@ -64,7 +65,7 @@ def fire_of(trial: Trial) -> Fire:
         room=trial.room,
         base_m=trial.base_m,
         walls=trial.walls,
-        seconds=min(int(trial.times[-1]) + AFTER_S, 900),
+        seconds=min(int(trial.times[-1]) + AFTER_S, LONGEST_S),
     )
     height = trial.room.height - trial.base_m
     return Fire(
@@ -177,7 +178,6 @@ def _with_smoke(told: Told, trial: Trial, fire: Fire, measured: Column) -> Told:
     then = float(np.interp(told.told_s, trial.times, measured))
     return msgspec.structs.replace(
         told,
-        dense_s=dense,
         dense_late_s=None if dense is None or ours is None else ours - dense,
         smoke_times=float(np.interp(told.told_s, seconds, model)) / then,
     )

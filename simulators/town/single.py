@@ -40,7 +40,6 @@ def battery_fire_reports(
         enclosure=shed.enclosure,
         seed=str(seed),
         lead_s=between(key, 2, *LEAD_S),
-        warms_s=0.0,
     )
     begin, end = start_at - before_s * SECOND, start_at + after_s * SECOND
     told = reports([shed], plan=Plan(sources=(fire,)), start_at=begin, interval_s=10.0, seed=seed)

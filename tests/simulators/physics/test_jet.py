@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulators.physics.jet import delay_s, growing_rise, plume_kg_s, rise, velocity
+from simulators.physics.jet import AIR_KJ_KG_K, AMBIENT_K, DENSITY_K, GRAVITY, delay_s, plume_kg_s, rise, velocity
 from simulators.physics.release import GROWTH
 
 powers = st.floats(0.1, 5000)
@@ -41,6 +42,16 @@ def test_the_plume_of_a_burner_carries_what_zukoski_says() -> None:
 def test_a_wall_leaves_half_the_plume_of_twice_the_fire() -> None:
     assert plume_kg_s(70, 2.0, walls=2) == pytest.approx(plume_kg_s(140, 2.0) / 2)
     assert plume_kg_s(70, 2.0, walls=4) < plume_kg_s(70, 2.0, walls=2) < plume_kg_s(70, 2.0)
+
+
+def growing_rise(growth: float, t_s: float, r: float, height: float) -> float:
+    """Heskestad & Delichatsios 1978, constants of NFPA 72: the rise under a fire of `growth`·t² kW, with its delay."""
+    a = GRAVITY / (AIR_KJ_KG_K * DENSITY_K)
+    scaled = t_s / (math.pow(a * growth, -1 / 5) * math.pow(height, 4 / 5)) - 0.861 * (1 + r / height)
+    if scaled <= 0:
+        return 0.0
+    unit = math.pow(a * growth, 2 / 5) * (AMBIENT_K / GRAVITY) * math.pow(height, -3 / 5)
+    return unit * math.pow(scaled / (0.146 + 0.242 * r / height), 4 / 3)
 
 
 def test_growing_fires_come_out_much_as_heskestad_and_delichatsios_have_them() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ingest.errors import OperatorError
 from simulators.__main__ import main
 from simulators.physics import command
 from simulators.physics.measured import Compared, HeadLine, Line, compare, head_summary, summary, tell
 from simulators.physics.release import Measured
-from simulators.physics.trials import Trial, all_trials, hood_delay_s
+from simulators.physics.trials import Trial, all_trials, furniture, hood_delay_s
 from tests.support.data import data_folder, recorded
 
 #: Fires, thermocouples that reached 57 °C; bounds of the median |error| of the time, s, and of the rise then, K.
@@ -139,6 +140,13 @@ def test_a_table_of_something_else_is_one_line(tmp_path: Path, capsys: pytest.Ca
         f"simulators: {folder}/100kW_Open_Center_2.csv.gz: no column 'Quadrant A Temperature 25 mm Below Ceiling'; "
         "is it the table of the data set that --data DIR should hold?\n"
     )
+
+
+def test_a_piece_that_burnt_once_cannot_be_told_by_others(tmp_path: Path) -> None:
+    path = next(recorded("fsri_compartments").glob("RedAccent_*.csv.gz"))
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(OperatorError, match=f"only {path.name} of its kind"):
+        list(furniture(tmp_path))
 
 
 def test_a_wrong_folder_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
