@@ -9,12 +9,9 @@ import msgspec
 from ingest.readings import FIRE_STATES, SECOND
 from simulators.town.device import Tell
 from simulators.town.layout import Device
-from simulators.town.plan import Away, Trouble
+from simulators.town.plan import WILL_AFTER_S, Away, Trouble
 from simulators.town.report import Report
 from simulators.town.trouble import FAR, silences
-
-#: The broker takes a silent connection for broken after one and a half times the 30 s of its keepalive.
-WILL_AFTER_S = 45.0
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):

@@ -96,6 +96,5 @@ MODELS: dict[Model, ModelFacts] = {
     Model.SIREN: ModelFacts(device_class="siren", interval_s=HOUR_S, mains=True, keeps=False),
 }
 
-#: Models that smell smoke under a ceiling; those of SMOKE_HEAT say smoke and heat together.
+#: Models that smell smoke under a ceiling.
 SMOKE = (Model.MAINS_HEAD, Model.LORA_HEAD, Model.BATTERY_HEAD)
-SMOKE_HEAT = (Model.MAINS_HEAD, Model.LORA_HEAD)

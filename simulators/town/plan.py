@@ -10,6 +10,9 @@ import msgspec
 
 from simulators.physics.exposure import Source
 
+#: A broker takes a silent connection for broken after one and a half times the 30 s of its keepalive.
+WILL_AFTER_S = 45.0
+
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """Something that holds at a site, or for one device there, from `start_at` until before `end_at`."""
@@ -18,10 +21,6 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     start_at: int
     end_at: int
     device: str = ""
-
-    def holds(self, device: str, at: int) -> bool:
-        """Whether it concerns this device of its site now."""
-        return self.start_at <= at < self.end_at and self.device in ("", device)
 
 
 class Stuck(Span, frozen=True, kw_only=True):
@@ -63,7 +62,7 @@ class Away(Span, frozen=True, kw_only=True):
     """
 
     keeps: bool
-    will_after_s: float | None = 45.0
+    will_after_s: float | None = WILL_AFTER_S
 
 
 class Clock(Span, frozen=True, kw_only=True):

@@ -29,10 +29,10 @@ class Afflictions:
         "_edges",
         "_glitches",
         "_held",
+        "_mains",
         "_off",
         "_states",
         "_stuck",
-        "mains",
     )
 
     def __init__(self, troubles: Sequence[Trouble], model: Model) -> None:
@@ -44,7 +44,7 @@ class Afflictions:
         self._batteries = [t for t in troubles if isinstance(t, Battery)]
         self._states = [t for t in troubles if isinstance(t, States)]
         self._charging = [t for t in troubles if isinstance(t, Charging)]
-        self.mains = [t for t in troubles if isinstance(t, Mains)] if MODELS[model].mains else []
+        self._mains = [t for t in troubles if isinstance(t, Mains)] if MODELS[model].mains else []
         self._off = silences(troubles, model)
         times = {edge for t in troubles for edge in (t.start_at, t.end_at)}
         times |= {edge for span in self._off for edge in span}
@@ -90,8 +90,8 @@ class Afflictions:
 
     def states(self, states: dict[str, bool], at: int) -> dict[str, bool]:
         """What the device says of its states."""
-        if self.mains:
-            states = states | {"mains_lost": self.mains_lost(at)}
+        if self._mains:
+            states = states | {"mains_lost": self._mains_lost(at)}
         for t in self._states:
             if t.start_at <= at < t.end_at:
                 states = states | t.states
@@ -99,13 +99,13 @@ class Afflictions:
                 states = dict.fromkeys(t.states, False) | states  # it says that they have ended
         return states
 
-    def mains_lost(self, at: int) -> bool:
+    def _mains_lost(self, at: int) -> bool:
         """Whether it lives on its reserve."""
-        return any(t.start_at <= at < t.end_at for t in self.mains)
+        return any(t.start_at <= at < t.end_at for t in self._mains)
 
     def reserve(self, at: int) -> float | None:
         """% of the reserve it lives on; None while there is mains."""
-        left = [1.0 - (at - t.start_at) / SECOND / t.reserve_s for t in self.mains if t.start_at <= at < t.end_at]
+        left = [1.0 - (at - t.start_at) / SECOND / t.reserve_s for t in self._mains if t.start_at <= at < t.end_at]
         return max(0.0, 100.0 * min(left)) if left else None
 
     def battery(self, at: int) -> float | None:
