@@ -52,6 +52,7 @@ class Connections:
     ) -> None:
         self.cuts: list[Cut] = []
         self._now, self._stop = now, stop
+        self._closing = threading.Event()
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._selector = selectors.DefaultSelector()
         self._away: dict[Future[socket], tuple[Wire, Cut]] = {}
@@ -111,6 +112,7 @@ class Connections:
 
     def close(self) -> None:
         """Leave in good order; the broker keeps nothing of us."""
+        self._closing.set()
         self._pool.shutdown(cancel_futures=True)
         self._selector.close()
         for future in self._away:
@@ -158,7 +160,7 @@ class Connections:
             try:
                 return wire.open()
             except Unavailable:
-                if time.monotonic() > deadline or self._stop.wait(RETRY_S):
+                if time.monotonic() > deadline or self._stop.is_set() or self._closing.wait(RETRY_S):
                     raise
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ import pytest
 
 from ingest.broker import Broker, start_broker
 from ingest.errors import Unavailable
+from simulators.load.connections import PATIENCE_S, Connections
 from simulators.load.fleet import Fleet
 from simulators.load.forms import Form
 from simulators.options import parse_broker
@@ -290,6 +292,16 @@ def test_why_a_broker_lets_nobody_in_is_said_in_words(answer: bytes, said: str) 
                 opened.result()
 
 
+def test_connections_without_a_broker_are_not_waited_for_when_all_is_over(tmp_path: Path) -> None:
+    with start_broker(tmp_path / "broker", kind="mosquitto") as broker:
+        to, stop = parse_broker(broker.url), threading.Event()
+        with Connections(broker=to, count=3, window=1, clean=False, now=lambda: 0, stop=stop) as connections:
+            broker.kill()
+            connections.cut(2)
+            began = time.monotonic()
+    assert time.monotonic() - began < PATIENCE_S / 2
+
+
 # loops, bursts, storms
 
 
@@ -315,6 +327,7 @@ def test_in_a_closed_loop_never_more_is_on_its_way(deaf: Deaf) -> None:
                 deaf.packet()
             deaf.connection.settimeout(10)
             deaf.acknowledge(*ids)
+        assert len(deaf.publishes(7)) == 7
         process.send_signal(signal.SIGINT)
         told = json.loads(process.communicate(timeout=20)[0])
     assert (told["sent"], told["stopped"]) == (21, True)
