@@ -108,9 +108,14 @@ def time_of(stated: Any) -> int | None:
     if isinstance(stated, bool) or not isinstance(stated, str | int | float):
         return None
     try:
-        return parse_time(stated if isinstance(stated, str) else str(Decimal(repr(stated))))
+        return micros(stated)
     except ValueError:
         return None
+
+
+def micros(stated: str | int | float) -> int:
+    """The time (µs) that this is, as readings files write it, or a number; ValueError says why it is none."""
+    return parse_time(stated if isinstance(stated, str) else str(Decimal(repr(stated))))
 
 
 def like(stated: Any, at: int) -> str | int | float:

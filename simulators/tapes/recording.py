@@ -6,15 +6,13 @@ import gzip
 import zipfile
 import zlib
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ingest.errors import OperatorError
-from ingest.readings_file import parse_time
-from simulators.tapes.fields import look_up
+from simulators.tapes.fields import look_up, micros
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +62,7 @@ class Recording:
             what = f"no time in {self._time_field}"
             raise OperatorError(f"{where}: {what}; name the field that holds it with --time-field")
         try:
-            return parse_time(value if isinstance(value, str) else str(Decimal(repr(value))))
+            return micros(value)
         except ValueError as error:
             raise OperatorError(f"{where}: {self._time_field}: {error}") from None
 

@@ -37,6 +37,7 @@ class Listener:
 
 @contextmanager
 def listening(broker: Broker, filter_: str) -> Iterator[Listener]:
+    """Subscribed when it begins."""
     listener = Listener()
     client = Client(CallbackAPIVersion.VERSION2, client_id=unique("ear"), protocol=MQTTProtocolVersion.MQTTv311)
     client.on_message = listener.on_message
@@ -48,8 +49,8 @@ def listening(broker: Broker, filter_: str) -> Iterator[Listener]:
     client.on_subscribe = lambda *_: listener.ready.set()
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
-    assert listener.ready.wait(10)
     try:
+        assert listener.ready.wait(10)
         yield listener
     finally:
         client.disconnect()
