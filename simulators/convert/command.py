@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -53,12 +53,23 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     except OSError as error:
         raise OperatorError(f"{target}: {(error.strerror or str(error)).lower()}; name a folder to write to") from None
     for name in SETS if args.set == "all" else (args.set,):
-        for converted in tqdm(SETS[name](data / name), unit="recording", desc=name, disable=None, file=sys.stderr):
+        for converted in tqdm(recordings(name, data), unit="recording", desc=name, disable=None, file=sys.stderr):
             if stop.is_set():
                 return 130
             count = write_recording(target, converted, args.format)
             tqdm.write(f"{target / converted.truth.recording}.{args.format}: {count} rows")
     return 0
+
+
+def recordings(name: str, data: Path) -> Iterator[Converted]:
+    """Those of one set; OperatorError where its folder holds other tables than it should."""
+    try:
+        yield from SETS[name](data / name)
+    except (LookupError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise OperatorError(
+            f"{data / name}: not the tables of this set: {what}; name the folder with --data DIR"
+        ) from None
 
 
 def write_recording(target: Path, converted: Converted, ending: str) -> int:

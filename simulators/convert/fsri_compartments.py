@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,10 @@ import pandas as pd
 from ingest.errors import OperatorError
 from ingest.readings import SECOND, from_datetime
 from ingest.readings_file import FileRow
-from simulators.convert.tables import first_at, reported, stamp, table
+from simulators.convert.tables import HEAT_C, after, first_at, reported, stamp, table
 from simulators.convert.truth import Burning, Converted, Mark, Span, Truth
 
 QUADRANTS = "ABCD"
-HEAT_C = 57.0
 #: How the names of gas burners begin; the others are chairs and sofas.
 BURNERS = ("100kW", "250kW", "500kW")
 
@@ -33,7 +31,7 @@ def convert(folder: Path) -> Iterator[Converted]:
 
 def _recording(name: str, data: pd.DataFrame, events: pd.DataFrame) -> Converted:
     ignition = _moment(data.loc[data["Time"] == 0, "Timestamp"].iloc[0])
-    times = [ignition + round(float(second) * SECOND) for second in data["Time"]]
+    times = [after(ignition, second) for second in data["Time"]]
     ceilings = {quadrant: _ceiling(data, quadrant) for quadrant in QUADRANTS}
     rows = [
         FileRow(at=at, site=name, device=_device(quadrant), values=reported({"temperature": values[index]}))
@@ -60,7 +58,7 @@ def _truth(name: str, ignition: int, times: list[int], ceilings: dict[str, list[
     means = [sum(column) / len(column) for column in zip(*ceilings.values(), strict=True)]
     marks = []
     for device, values in {"": means, **{_device(key): column for key, column in ceilings.items()}}.items():
-        hot = first_at(times, [value if not math.isnan(value) else -math.inf for value in values], HEAT_C)
+        hot = first_at(times, values, HEAT_C)
         if hot is not None:
             what = "57 °C at the ceiling" if device else "57 °C, mean of the ceiling"
             after_s = (hot - ignition) / SECOND

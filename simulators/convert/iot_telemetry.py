@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ingest.readings import SECOND
 from ingest.readings_file import FileRow
 from simulators.convert.tables import stamp
 from simulators.convert.truth import Converted, Span, Truth
 from simulators.tapes.recording import Recorded, Recording
 
 SITE = "lab"
+STEP = 5 * SECOND
 #: A reading this far below both neighbours of its device is a drop-out, not weather.
 DROP_K = 10.0
 
@@ -24,8 +26,8 @@ def convert(folder: Path) -> Iterator[Converted]:
         site=SITE,
         fire=False,
         clock="real: the devices' own time, UTC",
-        interval_s=5.0,
-        quiet=[Span(what="three rooms without fire", start=stamp(rows[0].at), end=stamp(rows[-1].at))],
+        interval_s=STEP / SECOND,
+        quiet=[Span(what="three rooms without fire", start=stamp(rows[0].at), end=stamp(rows[-1].at + STEP))],
         nuisances=list(_drops(rows)),
         devices=dict.fromkeys(sorted({row.device for row in rows}), "smoke_heat_head"),
     )
@@ -49,4 +51,4 @@ def _drops(rows: list[FileRow]) -> Iterator[Span]:
             low = here.values["temperature"] + DROP_K
             if before.values["temperature"] > low and behind.values["temperature"] > low:
                 what = f"temperature drop-out to {here.values['temperature']:.1f} °C"
-                yield Span(what=what, device=device, start=stamp(here.at), end=stamp(here.at))
+                yield Span(what=what, device=device, start=stamp(here.at), end=stamp(behind.at))

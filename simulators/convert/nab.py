@@ -37,7 +37,7 @@ def convert(folder: Path) -> Iterator[Converted]:
         references=[
             Mark(what="labelled anomaly", at=stamp(_at(when))) for when in _labels(folder, "labels", list[str])
         ],
-        quiet=[Span(what="no fire", start=stamp(rows[0].at), end=stamp(rows[-1].at))],
+        quiet=[Span(what="no fire", start=stamp(rows[0].at), end=stamp(rows[-1].at + HOUR))],
         nuisances=[*_windows(folder), *_gaps(rows)],
         devices={DEVICE: "heat_head"},
     )

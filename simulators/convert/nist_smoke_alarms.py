@@ -9,14 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from ingest.readings_file import FileRow
-from simulators.convert.tables import NOMINAL, NOMINAL_CLOCK, after, first_at, reported, stamp, table
+from simulators.convert.tables import HEAT_C, NOMINAL, NOMINAL_CLOCK, after, first_at, reported, stamp, table
 from simulators.convert.truth import Burning, Converted, Mark, Truth
 
 TESTS = ("SDC02", "SDC05", "SDC07", "SDC10")
 #: Where the fire was: E the living room (chair), B the main bedroom (mattress).
 ORIGIN = {"SDC02": "E", "SDC05": "B", "SDC07": "B", "SDC10": "E"}
 STATIONS = "ABCDE"
-HEAT_C = 57.0
 
 
 def convert(folder: Path) -> Iterator[Converted]:
@@ -56,10 +55,10 @@ def _truth(test: str, data: pd.DataFrame, activations: dict[str, float]) -> Trut
     steps = [float(seconds) for seconds in data["TIME"]]
     for station in STATIONS:
         ceiling = [float(value) for value in data[f"TC{station}_1"]]
-        hot = first_at([round(seconds * 1e6) for seconds in steps], ceiling, HEAT_C)
+        hot = first_at(steps, ceiling, HEAT_C)
         if hot is not None:
-            what, after_s = "57 °C at the ceiling", hot / 1e6
-            marks.append(Mark(what=what, kind="heat", device=_device(station), at=_at(after_s), after_s=after_s))
+            what = "57 °C at the ceiling"
+            marks.append(Mark(what=what, kind="heat", device=_device(station), at=_at(hot), after_s=hot))
     origin = _device(ORIGIN[test])
     return Truth(
         recording=test,

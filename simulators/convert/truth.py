@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from ingest.errors import OperatorError
-from ingest.readings_file import FileRow
+from ingest.file_rows import FileRow, parse_time
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,10 +110,20 @@ def write_truth(path: Path, truth: Truth) -> None:
 
 
 def read_truth(path: Path) -> Truth:
-    """What `write_truth` wrote; OperatorError for anything else."""
+    """What `write_truth` wrote, each time in it readable; OperatorError for anything else."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Truth)
+        truth = msgspec.json.decode(path.read_bytes(), type=Truth)
+        for text in _times(truth):
+            parse_time(text)
     except OSError as error:
         raise OperatorError(f"{path}: {(error.strerror or str(error)).lower()}; name a truth file") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also msgspec.DecodeError and UnicodeDecodeError
         raise OperatorError(f"{path}: not a truth file: {error}; give a FILE.truth.json") from None
+    return truth
+
+
+def _times(truth: Truth) -> Iterator[str]:
+    fires = [time for fire in truth.fires for time in (fire.ignition, fire.first_flame, fire.out, fire.again_of)]
+    yield from (time for time in (truth.ignition, *fires) if time is not None)
+    yield from (mark.at for mark in truth.references)
+    yield from (time for span in (*truth.quiet, *truth.nuisances, *truth.faults) for time in (span.start, span.end))

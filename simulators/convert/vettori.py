@@ -44,11 +44,9 @@ def _device(tree: int) -> str:
 
 def _truth(name: str, number: int, activations: pd.Series) -> Truth:
     marks = []
-    for key in activations.index:
-        _, test, position = (*str(key).split("-"), "", "")[:3]
-        if test == str(number):
-            seconds = float(activations[key])
-            what = f"sprinkler at position {position}"
+    for key in activations.index:  # Time-TEST-POSITION
+        if str(key).startswith(f"Time-{number}-"):
+            what, seconds = f"sprinkler at position {str(key).rpartition('-')[2]}", float(activations[key])
             marks.append(Mark(what=what, kind="sprinkler", at=stamp(after(NOMINAL, seconds)), after_s=seconds))
     return Truth(
         recording=name,

@@ -37,8 +37,8 @@ def convert(folder: Path) -> Iterator[Converted]:
         site=SITE,
         fire=False,
         clock="nominal: 5 s a reading from 2010-05-10T00:00:00Z on",
-        interval_s=5.0,
-        quiet=[Span(what="no fire", start=stamp(rows[0].at), end=stamp(rows[-1].at))],
+        interval_s=STEP / SECOND,
+        quiet=[Span(what="no fire", start=stamp(rows[0].at), end=stamp(rows[-1].at + STEP))],
         nuisances=list(_steam(data)),
         devices=dict.fromkeys(sorted({row.device for row in rows}), "heat_head"),
     )
@@ -53,5 +53,5 @@ def _steam(data: pd.DataFrame) -> Iterator[Span]:
     for mote, own in data[data["label"] == 1].groupby("mote_id"):
         readings = own["reading"]
         for _, run in own.groupby((readings.diff() != 1).cumsum()):
-            first, last = run["reading"].iloc[0], run["reading"].iloc[-1]
-            yield Span(what="hot, humid air", device=f"mote-{mote}", start=stamp(_at(first)), end=stamp(_at(last)))
+            start, end = _at(run["reading"].iloc[0]), _at(run["reading"].iloc[-1]) + STEP
+            yield Span(what="hot, humid air", device=f"mote-{mote}", start=stamp(start), end=stamp(end))

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, g
 import msgspec
 
 from ingest.configfile import ConfigFile
+from ingest.file_rows import parse_time
 from ingest.readings import QUANTITIES, STATES
-from ingest.readings_file import parse_time
 
 Seconds = NewType("Seconds", float)  #: written as 250ms, 10s, 5m, 2h, 1d
 Moment = NewType("Moment", int)  #: µs; written as a time with its zone

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import msgspec
 
-from ingest.errors import OperatorError
+from ingest.file_rows import parse_time
 from ingest.readings import SECOND, from_datetime
-from ingest.readings_file import parse_time
 from simulators.convert.truth import Span, Truth
 from simulators.verify.findings import Check, Finding, Kind, Tally, moment
 from simulators.verify.said import FireWord, Key
@@ -61,7 +60,6 @@ class AlertsCheck:
         self._said, self._tally, self._ended, self._late = said, tally, ended, late
         self._lines: list[Line] = []
         self._fires: dict[Key, list[Line]] = defaultdict(list)
-        self._burning: set[Key] = set()  #: since before the tapes began: a new word opens no alert
         earlier: dict[str, Line] = {}
         for line in lines:
             if line.time < began:
@@ -70,7 +68,8 @@ class AlertsCheck:
             self._lines.append(line)
             if line.is_fire:
                 self._fires[line.subject].append(line)
-        self._burning = {line.subject for line in earlier.values() if line.is_fire}
+        #: since before the tapes began: a new word opens no alert
+        self._burning: set[Key] = {line.subject for line in earlier.values() if line.is_fire}
 
     def run(self, truth: Truth | None) -> None:
         """What devices said, what was opened twice, and what the truth knows."""
@@ -119,7 +118,7 @@ class AlertsCheck:
 
     def _check_truth(self, truth: Truth) -> None:
         alarmed = {site for site, _ in self._fires}
-        first = {fire.site: fire for fire in reversed(truth.fires) if _time(truth, fire.ignition) <= self._ended}
+        first = {fire.site: fire for fire in reversed(truth.fires) if parse_time(fire.ignition) <= self._ended}
         self._tally.compare(Check.ALERTS, len(first))
         if unsent := {fire.site for fire in truth.fires} - first.keys():
             self._tally.not_checked(f"fires of the truth after the end of what was sent: {', '.join(sorted(unsent))}")
@@ -167,19 +166,12 @@ def _doubled(lines: list[Line]) -> Iterator[Finding]:
             )
 
 
-def _time(truth: Truth, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise OperatorError(f"--truth: {truth.recording}: {error}") from None
-
-
 class _Quiet:
     """A span of a truth without a fire, its times as numbers."""
 
     def __init__(self, span: Span, truth: Truth) -> None:
         self.span = span
-        self.start, self.end = _time(truth, span.start), _time(truth, span.end)
+        self.start, self.end = parse_time(span.start), parse_time(span.end)
         self._site = span.site or truth.site
         self._burning = {fire.site for fire in truth.fires}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ingest.file_rows import parse_time
 from ingest.readings_file import FileRow, read_readings
 from simulators.__main__ import main
 from simulators.convert.truth import read_truth
@@ -49,6 +50,7 @@ def test_iot_telemetry_is_a_day_without_fire_with_its_four_drop_outs(folder: Pat
     assert (truth["fire"], truth["ignition"], truth["site"]) == (False, None, "lab")
     drops = " ".join(span["what"] for span in truth["nuisances"])
     assert all(f"to {low} °C" in drops for low in ("0.1", "0.3", "1.4", "4.5"))
+    assert all(span["start"] < span["end"] for span in truth["nuisances"])
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,17 @@ def test_every_recording_says_what_its_devices_are_and_has_a_fire_exactly_where_
         assert truth.fire == bool(truth.fires) == (truth.ignition is not None)
         assert all(fire.room == [fire.nearest] or not fire.room for fire in truth.fires)
         assert {row.site for row in rows} == {truth.site}
+        if not truth.fire:
+            (quiet,) = truth.quiet
+            assert parse_time(quiet.start) == rows[0].at and rows[-1].at < parse_time(quiet.end)
+
+
+def test_tables_of_something_else_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nab").mkdir()
+    (tmp_path / "nab" / "ambient_temperature_system_failure.csv").write_text("a,b\n1,2\n")
+    assert main(["convert", "nab", str(tmp_path / "out"), "--data", str(tmp_path)]) == 1
+    complaint = capsys.readouterr().err
+    assert "nab: not the tables of this set: KeyError: 'timestamp'" in complaint and complaint.count("\n") == 1
 
 
 def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
