@@ -16,7 +16,7 @@ from ingest.errors import ConfigError, OperatorError
 from ingest.readings import QUANTITIES, SECOND
 from ingest.readings_file import FileRow, read_readings
 from simulators.convert.truth import Truth, read_truth
-from simulators.options import span, whole
+from simulators.options import not_over, span, whole
 from simulators.scenarios.events import EVENTS
 from simulators.scenarios.happening import Event, Where
 from simulators.scenarios.plot import picture, png
@@ -148,6 +148,7 @@ def _plot(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.E
         raise OperatorError("plot: give either a scenario or --readings FILE")
     if args.truth and not args.readings:
         raise OperatorError("--truth needs --readings too; a scenario knows its own truth")
+    not_over("--png", args.png, args.name, args.readings, args.truth)
     shows, during = _quantities(args.show), None
     if args.readings:
         rows, truth = _of_file(args)

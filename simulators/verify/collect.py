@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingest.errors import OperatorError
-from simulators.options import span, whole
+from simulators.options import not_over, span, whole
 from simulators.verify.collector import Collector, Manners
 
 EPILOG = """\
@@ -49,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Take pages until it is stopped."""
+    not_over("--out", args.out, args.secret_file)
     manners = Manners(status=args.answer[0], fail=args.answer[1], swallow=args.swallow, delay_s=args.delay)
     secret = _secret(args.secret_file)
     try:

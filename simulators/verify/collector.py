@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Collector:
         self._came = 0
         try:
             self._server = _Server(bind, _handler(self))
+            self._server.say = say
         except OSError as error:
             what = (error.strerror or str(error)).lower()
             raise OperatorError(f"--bind {bind[0]}:{bind[1]}: {what}; name a free address of this machine") from None
@@ -107,11 +109,15 @@ class Collector:
 
 
 class _Server(ThreadingHTTPServer):
+    say: Callable[[str], object]
     daemon_threads = True  # a connection that is kept open must not hold up the end
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A sender that went away in the middle will come again."""
+        """A sender that went away in the middle will come again; what else went wrong is said."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError | TimeoutError):
+            self.say(f"collect: a page was not taken: {type(error).__name__}: {error}")
 
 
 def _handler(collector: Collector) -> type[BaseHTTPRequestHandler]:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ingest.errors import EmberwatchError, OperatorError
 from ingest.readings import SECOND
 from simulators.convert.truth import read_truth
-from simulators.options import positive, span
+from simulators.options import not_over, positive, span
 from simulators.tapes.tapefile import read_unheard
 from simulators.verify.alerts import AlertsCheck, Line
 from simulators.verify.api import Api
@@ -84,6 +84,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Compare, and report."""
     try:
+        _usage(args)
         with ExitStack() as stack:
             tally = Tally(_out(args.out, stack))
             _compare(args, tally, stop)
@@ -97,7 +98,6 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
 
 
 def _compare(args: argparse.Namespace, tally: Tally, stop: threading.Event) -> None:
-    _usage(args)
     said = _said(args.sent, stop)
     for line in said.cuts:
         tally.not_checked(f"what was sent later than {moment(said.last_at)}: {line}")
@@ -111,6 +111,8 @@ def _compare(args: argparse.Namespace, tally: Tally, stop: threading.Event) -> N
 
 
 def _usage(args: argparse.Namespace) -> None:
+    if len(set(args.sent)) < len(args.sent):
+        raise OperatorError(f"--sent {' '.join(args.sent)}: a tape stands twice; name each once")
     if not (args.ledger or args.api or args.alerts or args.pages or args.ledger_before or args.truth):
         raise OperatorError("nothing to compare with; give --ledger, --api, --alerts or --pages, or several")
     for option, value, needed, other in (
@@ -118,13 +120,16 @@ def _usage(args: argparse.Namespace) -> None:
         ("--ledger-before", args.ledger_before, "--ledger", args.ledger),
         ("--truth", args.truth, "--alerts", args.alerts),
         ("--sample", args.sample, "--api", args.api),
+        ("--token-file", args.token_file, "--api", args.api),
     ):
         if value and not other:
             raise OperatorError(f"{option} needs {needed} too")
+    read = (args.ledger, args.ledger_before, args.alerts, args.truth, args.pages, args.token_file)
+    not_over("--out", args.out, *args.sent, *read)
 
 
 def _said(paths: list[str], stop: threading.Event) -> Said:
-    with _bar("reading", stop) as progress:
+    with _bar("reading", stop, unit=" messages") as progress:
         said = read_said(paths, progress)
     if not said.sent:
         raise OperatorError(f"--sent {', '.join(paths)}: no messages in it; nothing to compare")
@@ -136,7 +141,7 @@ def _readings(args: argparse.Namespace, said: Said, tally: Tally, stop: threadin
         tally.not_checked("readings (no --api)")
         return Surplus()
     check = ReadingsCheck(said, args.sent, tally, late=int(args.late * SECOND))
-    with Api(args.api, args.token_file) as api, _bar("asking", stop, total=len(said.ts)) as progress:
+    with Api(args.api, args.token_file) as api, _bar("asking", stop, unit=" readings", total=len(said.ts)) as progress:
         check.run(api, sample=args.sample, progress=progress)
     if said.other:
         tally.not_checked(f"readings in {said.other:,} messages in other formats than ember-json")
@@ -199,10 +204,10 @@ def _out(path: str | None, stack: ExitStack) -> IO[bytes] | None:
 
 
 @contextmanager
-def _bar(what: str, stop: threading.Event, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def _bar(what: str, stop: threading.Event, *, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar on terminals; what it gives counts on, and ends the work when somebody wants it to end."""
     bar: tqdm[Any]
-    with tqdm(total=total, desc=f"verify: {what}", unit=" readings", disable=None, file=sys.stderr) as bar:
+    with tqdm(total=total, desc=f"verify: {what}", unit=unit, disable=None, file=sys.stderr) as bar:
 
         def progress(count: int) -> None:
             bar.update(count)

@@ -107,7 +107,7 @@ class PagesCheck:
     def _read(self, line: Noted) -> Page | None:
         try:
             page = Page(at=line.at, path=line.path, body=msgspec.json.decode(line.body, type=Body))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._wrong(line, "a page", " ".join(str(error).split()))
             return None
         if line.signed is False:

@@ -121,9 +121,8 @@ class ReadingsCheck:
 
     def __init__(self, said: Said, paths: Sequence[str | Path], tally: Tally, *, late: int) -> None:
         self._said, self._paths, self._tally, self._late = said, paths, tally, late
-        self._problems: dict[
-            int, tuple[Kind, str]
-        ] = {}  #: row → what is the matter, worded when the tape is read again
+        #: row → what is the matter, worded when the tape is read again
+        self._problems: dict[int, tuple[Kind, str]] = {}
         self.surplus = Surplus()
 
     def run(self, api: Source, *, sample: int, progress: Callable[[int], object]) -> None:
@@ -133,8 +132,8 @@ class ReadingsCheck:
         since, until = self._span()
         for device, seen in self._asked(api, rows, since, until):
             mine = rows.pop(device)
-            sent = [self._sent(row) for row in mine.tolist()]
-            self._judge(device, match([one for one in sent if one is not None], seen))
+            sent = [self._sent(row) for row in mine[~self._said.repeat[mine]].tolist()]
+            self._judge(device, match(sent, seen))
             progress(len(mine))
         self._word()
 
@@ -178,10 +177,8 @@ class ReadingsCheck:
         ]
         return [each for each in found if each.received >= self._said.first_at - CLOCKS_DIFFER]
 
-    def _sent(self, row: int) -> Sent | None:
+    def _sent(self, row: int) -> Sent:
         said = self._said
-        if said.repeat[row]:
-            return None
         return Sent(
             row,
             int(said.ts[row]),

@@ -146,6 +146,7 @@ def test_readings_of_mistaken_clocks_do_not_stretch_the_axis() -> None:
         (["plot", "battery_fire", "--png", "x.png", "--show", "smok"], "--show smok: no quantity; did you mean smoke"),
         (["plot", "--readings", "none.csv", "--png", "x.png"], "none.csv: no such file"),
         (["plot", "battery_fire", "--truth", "x.truth.json", "--png", "x.png"], "--truth needs --readings too"),
+        (["plot", "--readings", "x.csv", "--png", "x.csv"], "--png x.csv: is a file of this command already"),
         (["show", "mine.yaml"], "mine.yaml: no such file"),
         (["check", "mine"], "mine: no scenario mine; known"),
         (["show", "mine"], "no scenario mine"),

@@ -140,6 +140,14 @@ def test_a_sender_that_dies_in_the_middle_sent_no_page() -> None:
         assert len(team.lines()) == 1
 
 
+def test_a_page_that_cannot_be_written_is_not_answered_and_said() -> None:
+    with taking() as team:
+        team.out.close()
+        with pytest.raises(httpx.RemoteProtocolError):
+            team.post()
+        assert team.said == ["collect: a page was not taken: ValueError: I/O operation on closed file."]
+
+
 def test_the_command_writes_a_line_a_page_and_ends_by_a_signal(tmp_path: Path) -> None:
     out, key = tmp_path / "pages.jsonl", tmp_path / "hook.key"
     key.write_bytes(SECRET + b"\n")

@@ -361,6 +361,13 @@ def test_a_page_with_a_wrong_signature_key_or_body_is_wrong(feed: Feed) -> None:
     assert feed.verify()[1] == ["wrong pages", "lost pages"]
 
 
+def test_a_page_that_is_no_text_is_wrong(feed: Feed) -> None:
+    words = feed.options()
+    pages = Path(words[words.index("--pages") + 1])
+    pages.write_bytes(pages.read_bytes().replace(b'"reason": "opened"', b'"reason": "\xff"'))
+    assert feed.verify(*words)[1] == ["wrong pages", "lost pages"]
+
+
 def test_unsigned_pages_are_said_to_be_unchecked(feed: Feed) -> None:
     feed.pages[0]["signed"] = None
     code, _, report = feed.verify()
@@ -435,7 +442,8 @@ def test_what_cannot_be_read_is_named(feed: Feed, complaint: Callable[..., str],
         "--sent", feed.tape(), *feed.options(), "--out", str(tmp_path / "no" / "out")
     )
     for text in ("{}", json.dumps(TRUTH | {"fires": [FIRE | {"ignition": "noon"}]})):
-        assert "truth" in complaint("--sent", feed.tape(), *feed.options(), "--truth", feed.file("t.json", text))
+        said = complaint("--sent", feed.tape(), *feed.options(), "--truth", feed.file("t.json", text))
+        assert "t.json: not a truth file: " in said
 
 
 def test_an_empty_tape_has_nothing_to_compare(feed: Feed, complaint: Callable[..., str]) -> None:
@@ -455,6 +463,21 @@ def test_options_that_need_another_say_so(feed: Feed, complaint: Callable[..., s
     assert complaint("--sent", feed.tape(), "--api", "http://127.0.0.1:1") == "--api needs --token-file too"
     assert complaint("--sent", feed.tape(), "--ledger-before", "x") == "--ledger-before needs --ledger too"
     assert complaint("--sent", feed.tape(), "--truth", "x") == "--truth needs --alerts too"
+    assert complaint("--sent", feed.tape(), "--ledger", "x", "--token-file", "x") == "--token-file needs --api too"
     with pytest.raises(SystemExit) as ended:
         main(["verify"])
     assert ended.value.code == 2
+
+
+def test_a_tape_that_is_named_twice_is_not_counted_twice(feed: Feed, complaint: Callable[..., str]) -> None:
+    said = complaint("--sent", feed.tape(), feed.tape(), *feed.options())
+    assert said.endswith("a tape stands twice; name each once")
+
+
+def test_findings_are_never_written_over_what_is_compared(feed: Feed, complaint: Callable[..., str]) -> None:
+    tape, options = feed.tape(), feed.options()
+    before = [Path(path).read_bytes() for path in (tape, *options[1::2])]
+    for path in (tape, *options[1::2]):
+        said = complaint("--sent", tape, *options, "--out", path)
+        assert said == f"--out {path}: is a file of this command already; name another to write to"
+    assert [Path(path).read_bytes() for path in (tape, *options[1::2])] == before
