@@ -47,7 +47,7 @@ class Glitch(Span, frozen=True, kw_only=True):
 
 class Battery(Span, frozen=True, kw_only=True):
     """The battery stands at `percent` at the start and loses `per_day` points. Below 15 % the device says so; empty,
-    it says nothing more until the end, when somebody has changed it."""
+    it says nothing more until the end, when somebody has changed it. What lives on the mains does not notice."""
 
     percent: float
     per_day: float

@@ -107,6 +107,9 @@ def publish(args: argparse.Namespace, play: Play, *, now: Callable[[], int], sto
                 break
             count += 1
             _note(sent, message, now())
+        else:
+            wires.flush()
+            pace.until(play.start if play.end is None else play.end)  # silent devices are there until then
         count += _farewell(wires, known, sent, now)
         try:
             wires.finish(patience_s=3.0)

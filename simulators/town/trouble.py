@@ -129,7 +129,7 @@ def silences(troubles: Sequence[Trouble], model: Model) -> list[tuple[int, int]]
             case Mains() if MODELS[model].mains:
                 reserve = 0 if model in _AT_ONCE else int(t.reserve_s * SECOND)
                 spans.append((t.start_at + reserve, t.end_at))
-            case Battery():
+            case Battery() if not MODELS[model].mains:
                 spans.append((_reaches(t, 0.0), t.end_at))
     return [(start, end) for start, end in spans if start < end]
 

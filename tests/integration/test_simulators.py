@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from ingest.broker import Broker, start_broker
+from ingest.readings import SECOND
 from simulators.tapes.recording import Recording
 from tests.support.broker import unique, wait_until
 from tests.support.data import ROOT, recorded
@@ -235,6 +236,16 @@ def test_a_town_tells_of_its_fire_and_leaves_in_good_order(broker: Broker, tmp_p
     assert heard.of("ember/v1/shed-003/telemetry")  # the gateway's array
     statuses = heard.of("ember/v1/+/+/status")
     assert statuses.count(b"online") == statuses.count(b"offline") == 6 + 6 + 2  # two sheds, and a gateway with a pile
+
+
+def test_a_town_stays_to_its_end_though_nobody_has_more_to_say(mosquitto: Broker, tmp_path: Path) -> None:
+    sent = tmp_path / "sent.tape"
+    size = ("--sites", "1", "--devices", "2", "--seconds", "40", "--speed", "20", "--interval", "1e6")
+    done = simulators("town", *size, "--broker", mosquitto.url, "--sent", str(sent))
+    assert (done.returncode, done.stderr) == (0, "")
+    taped = whole_tape(sent)
+    assert [message.payload for message in taped] == [b"online"] * 2 + [b"offline"] * 2
+    assert taped[-1].at - taped[0].at >= 1.9 * SECOND  # 40 s at 20 times the pace
 
 
 def test_a_large_town_shares_connections_and_each_device_keeps_its_order(mosquitto: Broker) -> None:

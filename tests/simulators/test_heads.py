@@ -259,6 +259,13 @@ def test_a_battery_says_that_it_is_low_and_then_nothing() -> None:
     assert low[-1].values["battery"] <= 1
 
 
+def test_what_lives_on_the_mains_needs_no_battery() -> None:
+    empty = Battery(site=SHED.id, start_at=START, end_at=START + DAY, percent=0.0, per_day=2.0)
+    sites = [one_of(Model.MAINS_HEAD), one_of(Model.PILE)]
+    for site in sites:
+        assert told([site], plan=Plan(troubles=(empty,))) == told([site])
+
+
 def test_what_was_not_kept_is_lost_and_the_broker_tells_of_it() -> None:
     away = Away(site=SHED.id, device=HEAD, start_at=START + 100 * SECOND, end_at=START + 300 * SECOND, keeps=False)
     own = in_trouble(away)
