@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import takewhile
 
 from ingest.readings import SECOND
-from ingest.readings_file import FileRow
 from simulators.physics.exposure import Enclosure, Place
 from simulators.physics.fire import battery_fire
 from simulators.town.layout import Device, Site
@@ -13,7 +12,7 @@ from simulators.town.life import reports
 from simulators.town.models import Model
 from simulators.town.noise import between, key_of, uniform
 from simulators.town.plan import Plan
-from simulators.town.report import Report, row_of
+from simulators.town.report import Report
 
 #: From head to head, and the row from the wall; m. domain.md 5.4: groups of bikes are at most 20 m long [S].
 SPACING_M, ROW_M = 5.0, 2.0
@@ -69,13 +68,3 @@ def _shed(site: str, prefix: str, heads: int) -> Site:
             for number in range(heads)
         ),
     )
-
-
-def battery_fire_rows(
-    *, site: str, start_at: int, prefix: str, seed: int, heads: int = 3, before_s: int = 120, after_s: int = 600
-) -> list[FileRow]:
-    """The same as rows of a readings file."""
-    told = battery_fire_reports(
-        site=site, start_at=start_at, prefix=prefix, seed=seed, heads=heads, before_s=before_s, after_s=after_s
-    )
-    return [row_of(report) for report in told]

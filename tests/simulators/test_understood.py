@@ -31,7 +31,7 @@ from simulators.town.layout import build_town
 from simulators.town.life import reports
 from simulators.town.plan import Away, Clock, Plan
 from simulators.town.report import Report, row_of
-from simulators.town.single import battery_fire_reports, battery_fire_rows
+from simulators.town.single import battery_fire_reports
 from simulators.wire.messages import Outgoing, messages, status
 
 START = 1_777_593_600 * SECOND
@@ -146,7 +146,7 @@ def test_the_inventories_of_town_and_load_are_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_default_rules_tell_of_a_battery_fire_within_ten_seconds_and_only_after_it(seed: int) -> None:
-    rows = battery_fire_rows(site="s", start_at=START, prefix="f", seed=seed)
+    rows = [row_of(report) for report in battery_fire_reports(site="s", start_at=START, prefix="f", seed=seed)]
     result = backtest_rows(rows, load_rulebook(None))
     fire = [t for t in result.transitions if t.signal_class is SignalClass.FIRE]
     assert START < fire[0].at <= START + 10 * SECOND
