@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ingest.brokertrouble import trouble
 from ingest.errors import OperatorError
@@ -42,6 +44,15 @@ def add_sent(parser: argparse._ActionsContainer) -> None:
         metavar="FILE.tape",
         help="write each message published to a tape, with the time: what replay, faults and verify read",
     )
+
+
+@contextmanager
+def os_errors(where: str, right: str) -> Iterator[None]:
+    """An OSError inside becomes an OperatorError: where, what, and what would be right."""
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError(f"{where}: {(error.strerror or str(error)).lower()}; {right}") from None
 
 
 def not_over(option: str, path: str | None, *others: str | None) -> None:

@@ -15,6 +15,7 @@ from ingest.errors import OperatorError
 from ingest.readings_file import write_readings
 from simulators.convert import SETS
 from simulators.convert.truth import Converted, write_truth
+from simulators.options import os_errors
 
 FORMATS = ("csv", "csv.gz", "jsonl", "jsonl.gz", "parquet")
 EPILOG = """\
@@ -48,10 +49,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Event) -> int:
     """Convert, and say what was written."""
     data, target = data_folder(args.data), Path(args.dir)
-    try:
+    with os_errors(str(target), "name a folder to write to"):
         target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(f"{target}: {(error.strerror or str(error)).lower()}; name a folder to write to") from None
     for name in SETS if args.set == "all" else (args.set,):
         for converted in tqdm(recordings(name, data), unit="recording", desc=name, disable=None, file=sys.stderr):
             if stop.is_set():

@@ -9,6 +9,7 @@ import msgspec
 
 from ingest.errors import OperatorError
 from ingest.file_rows import FileRow, parse_time
+from simulators.options import os_errors
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,20 +104,18 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_truth(path: Path, truth: Truth) -> None:
     """As indented JSON; OperatorError where that cannot be."""
-    try:
+    with os_errors(str(path), "name a file to write to"):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(truth)) + b"\n")
-    except OSError as error:
-        raise OperatorError(f"{path}: {(error.strerror or str(error)).lower()}; name a file to write to") from None
 
 
 def read_truth(path: Path) -> Truth:
     """What `write_truth` wrote, each time in it readable; OperatorError for anything else."""
+    with os_errors(str(path), "name a truth file"):
+        text = path.read_bytes()
     try:
-        truth = msgspec.json.decode(path.read_bytes(), type=Truth)
-        for text in _times(truth):
-            parse_time(text)
-    except OSError as error:
-        raise OperatorError(f"{path}: {(error.strerror or str(error)).lower()}; name a truth file") from None
+        truth = msgspec.json.decode(text, type=Truth)
+        for time in _times(truth):
+            parse_time(time)
     except ValueError as error:  # also msgspec.DecodeError and UnicodeDecodeError
         raise OperatorError(f"{path}: not a truth file: {error}; give a FILE.truth.json") from None
     return truth

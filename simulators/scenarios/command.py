@@ -16,7 +16,7 @@ from ingest.errors import ConfigError, OperatorError
 from ingest.readings import QUANTITIES, SECOND
 from ingest.readings_file import FileRow, read_readings
 from simulators.convert.truth import Truth, read_truth
-from simulators.options import not_over, span, whole
+from simulators.options import not_over, os_errors, span, whole
 from simulators.scenarios.events import EVENTS
 from simulators.scenarios.happening import Event, Where
 from simulators.scenarios.plot import picture, png
@@ -161,7 +161,9 @@ def _plot(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.E
         return 130
     if not rows:
         raise OperatorError("plot: no readings to draw")
-    _write(args.png, png(picture(rows, truth, title=title, shows=shows, span=during)))
+    drawn = png(picture(rows, truth, title=title, shows=shows, span=during))
+    with os_errors(f"--png {args.png}", "name a file to write to"):
+        Path(args.png).write_bytes(drawn)
     print(f"{args.png}: {len(rows)} readings of {len({(row.site, row.device) for row in rows})} devices")
     return 0
 
@@ -183,15 +185,6 @@ def _of_file(args: argparse.Namespace) -> tuple[list[FileRow], Truth | None]:
     if args.truth or beside.exists():
         return rows, read_truth(Path(args.truth or beside))
     return rows, None
-
-
-def _write(path: str, picture: bytes) -> None:
-    try:
-        Path(path).write_bytes(picture)
-    except OSError as error:
-        raise OperatorError(
-            f"--png {path}: {(error.strerror or str(error)).lower()}; name a file to write to"
-        ) from None
 
 
 # --- a scenario in its own town ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from ingest.errors import OperatorError, Unavailable
+from simulators.options import os_errors
 
 PAGE = 1_000  #: items a request, the most the API gives
 _PATIENCE_S = 30.0
@@ -105,11 +106,8 @@ class Api:
 
 
 def _token(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise OperatorError(
-            f"--token-file {path}: {(error.strerror or str(error)).lower()}; name a file with an API token"
-        ) from None
-    except UnicodeDecodeError:
-        raise OperatorError(f"--token-file {path}: not a token; name a file with an API token in it") from None
+    with os_errors(f"--token-file {path}", "name a file with an API token in it"):
+        token = Path(path).read_bytes().strip()
+    if not token.isascii():
+        raise OperatorError(f"--token-file {path}: not a token; name a file with an API token in it")
+    return token.decode("ascii")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingest.errors import OperatorError
-from simulators.options import not_over, span, whole
+from simulators.options import not_over, os_errors, span, whole
 from simulators.verify.collector import Collector, Manners
 
 EPILOG = """\
@@ -52,11 +52,8 @@ def run(args: argparse.Namespace, *, now: Callable[[], int], stop: threading.Eve
     not_over("--out", args.out, args.secret_file)
     manners = Manners(status=args.answer[0], fail=args.answer[1], swallow=args.swallow, delay_s=args.delay)
     secret = _secret(args.secret_file)
-    try:
+    with os_errors(f"--out {args.out}", "name a file to write to"):
         out = Path(args.out).open("wb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--out {args.out}: {what}; name a file to write to") from None
     with out:
         collector = Collector(args.bind, out, secret=secret, manners=manners, now=now, say=_say)
         _say(f"collect: listening on http://{args.bind[0]}:{collector.port}, Ctrl-C ends it")
@@ -71,11 +68,8 @@ def _say(line: str) -> None:
 def _secret(path: str | None) -> bytes:
     if not path:
         return b""
-    try:
+    with os_errors(f"--secret-file {path}", "name a readable file"):
         secret = Path(path).read_bytes().strip()
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--secret-file {path}: {what}; name a readable file") from None
     if not secret:
         raise OperatorError(f"--secret-file {path}: is empty; put the shared key in it")
     return secret

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import msgspec
 
-from ingest.errors import OperatorError
 from ingest.readings import iso
+from simulators.options import os_errors
 
 LARGEST = 1 << 20  #: bytes of a page; ours have a few thousand
 _KEPT = ("Idempotency-Key", "X-Emberwatch-Signature", "Content-Type")
@@ -47,12 +47,9 @@ class Collector:
         self._out, self._secret, self._manners, self._now, self._say = out, secret, manners, now, say
         self._lock = threading.Lock()
         self._came = 0
-        try:
+        with os_errors(f"--bind {bind[0]}:{bind[1]}", "name a free address of this machine"):
             self._server = _Server(bind, _handler(self))
-            self._server.say = say
-        except OSError as error:
-            what = (error.strerror or str(error)).lower()
-            raise OperatorError(f"--bind {bind[0]}:{bind[1]}: {what}; name a free address of this machine") from None
+        self._server.say = say
 
     @property
     def port(self) -> int:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ingest.errors import EmberwatchError, OperatorError
 from ingest.readings import SECOND
 from simulators.convert.truth import read_truth
-from simulators.options import not_over, positive, span
+from simulators.options import not_over, os_errors, positive, span
 from simulators.tapes.tapefile import read_unheard
 from simulators.verify.alerts import AlertsCheck, Line
 from simulators.verify.api import Api
@@ -196,11 +196,9 @@ def _pages(args: argparse.Namespace, said: Said, tally: Tally, alerts: AlertsChe
 def _out(path: str | None, stack: ExitStack) -> IO[bytes] | None:
     if not path:
         return None
-    try:
-        return stack.enter_context(Path(path).open("wb"))
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--out {path}: {what}; name a file to write to") from None
+    with os_errors(f"--out {path}", "name a file to write to"):
+        out = Path(path).open("wb")  # noqa: SIM115 - closed by the stack
+    return stack.enter_context(out)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from ingest.errors import OperatorError
+from simulators.options import os_errors
 
 T = TypeVar("T")
 
@@ -36,11 +37,9 @@ def read_lines(path: str, shape: type[T], *, option: str, made_by: str) -> Itera
 
 
 def _read(path: str, option: str, made_by: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"{option} {path}: {what}; give what {made_by} wrote") from None
+    with os_errors(f"{option} {path}", f"give what {made_by} wrote"):
+        text = Path(path).read_bytes()
+    return text
 
 
 def _line(error: Exception) -> str:
