@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -124,11 +125,16 @@ def like(stated: Any, at: int) -> str | int | float:
     OperatorError when there are no words for it.
     """
     if isinstance(stated, str):
-        try:
-            return to_datetime(at).isoformat()
-        except ValueError as error:
-            raise OperatorError(f"time {stated}: cannot be moved so far: {error}; move it less") from None
+        return date_of(at).isoformat()
     milliseconds = abs(stated) >= 1e11
     if isinstance(stated, int):
         return at // 1000 if milliseconds else at // SECOND
     return at / 1000 if milliseconds else at / SECOND
+
+
+def date_of(at: int) -> datetime:
+    """A time (µs) that was moved; OperatorError when no date is as late or early."""
+    try:
+        return to_datetime(at)
+    except ValueError as error:
+        raise OperatorError(f"a time cannot be moved so far: {error}; move it less") from None

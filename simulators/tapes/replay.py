@@ -155,6 +155,8 @@ def id_map(text: str) -> dict[str, str]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OperatorError(f"--id-map {text}: cannot read it: {error}; name a CSV file or write old=new") from None
+    if not rows:
+        raise OperatorError(f"{text}: no ids in it; the columns are old,new")
     for line, row in enumerate(rows, start=2):
         if not row.get("old") or not row.get("new"):
             raise OperatorError(f"{text}:{line}: old or new is missing; the columns are old,new")

@@ -15,7 +15,7 @@ from ingest.errors import OperatorError
 from ingest.readings import SECOND
 from ingest.readings_file import FileRow
 from simulators.tapes.chosen import Chosen, Gap, Selection
-from simulators.tapes.fields import Fields, change, like, look_up
+from simulators.tapes.fields import Fields, change, date_of, like, look_up
 from simulators.tapes.recording import Recorded
 from simulators.tapes.tapefile import Taped
 from simulators.wire.messages import Outgoing
@@ -207,7 +207,10 @@ class RowForm:
         raise _unwritable("readings file")
 
     def skewed(self, thing: FileRow, by: int, whose: Whose) -> FileRow:
-        return msgspec.structs.replace(thing, at=thing.at + by) if whose(thing.device) else thing
+        if not whose(thing.device):
+            return thing
+        date_of(thing.at + by)  # as the file has to write it
+        return msgspec.structs.replace(thing, at=thing.at + by)
 
     def without(self, thing: FileRow, whose: Whose) -> FileRow | None:
         return None if whose(thing.device) else thing

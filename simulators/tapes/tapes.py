@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import msgspec
 
 from ingest.errors import OperatorError
-from ingest.readings import FIRE_STATES, SECOND, to_datetime
+from ingest.readings import FIRE_STATES, SECOND
 from ingest.readings_file import FileRow, read_readings
 from ingest.topics import EmberKind, ember_topic, valid_topic
-from simulators.tapes.fields import Fields, change, like, look_up
+from simulators.tapes.fields import Fields, change, date_of, like, look_up
 from simulators.tapes.recording import Recorded, Recording
 from simulators.tapes.times import TimeMap
 from simulators.town.report import Report
@@ -172,7 +172,7 @@ class ReadingsTape:
             yield self._outgoing(row, device, urgent, times)
 
     def _outgoing(self, row: FileRow, device: str, urgent: bool, times: TimeMap) -> Outgoing:
-        ts = to_datetime(times.stated(row.at)).isoformat().removesuffix("+00:00") + "Z"
+        ts = date_of(times.stated(row.at)).isoformat().removesuffix("+00:00") + "Z"
         return Outgoing(
             at=times.due(row.at),
             topic=self._topic_of(row, device, urgent),

@@ -171,8 +171,9 @@ def test_ids_are_mapped_by_words_or_by_a_file(tmp_path: Path) -> None:
     path.write_text("old,new\na,b\nc:1,d\n")
     assert id_map(str(path)) == {"a": "b", "c:1": "d"} == id_map("a=b,c:1=d")
     path.write_text("old,new\na,\n")
-    for wrong in (str(path), "a=", "nofile.csv"):
-        with pytest.raises(OperatorError, match=r"ids.csv:2|--id-map"):
+    (tmp_path / "none.csv").write_text("old,new\n")
+    for wrong in (str(path), "a=", "nofile.csv", str(tmp_path / "none.csv")):
+        with pytest.raises(OperatorError, match=r"ids.csv:2|--id-map|none.csv: no ids in it"):
             id_map(wrong)
 
 
@@ -198,6 +199,13 @@ def test_a_readings_file_becomes_native_messages(tmp_path: Path) -> None:
     ]
     assert json.loads(told[0].payload) == {"ts": "1970-01-01T00:00:01Z", "temperature": 20.5, "smoke_alarm": False}
     assert json.loads(told[1].payload) == {"ts": "1970-01-01T00:00:01.000001Z", "smoke_alarm": True, "tamper": True}
+
+
+def test_a_row_that_cannot_be_moved_so_far_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("time,device\n9999-12-31T23:00:00Z,a\n")
+    with pytest.raises(OperatorError, match="a time cannot be moved so far"):
+        list(ReadingsTape(path, topic="", ids={}).messages(times(TimeMode.SHIFT_TO_NOW)))
 
 
 def test_a_device_that_cannot_be_a_topic_level_is_named_with_its_line(tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def test_what_cannot_be_is_one_line(tape: Path, tmp_path: Path, capsys: pytest.C
     deep.write_text('{"device_id":' * 5_000)
     far = tmp_path / "far.json"
     far.write_text('{"device_id":"a","ts":"9999-12-31T23:59:00Z"}')
+    late = tmp_path / "late.csv"
+    late.write_text("time,device,temperature\n9999-12-31T23:59:00Z,d,20\n")
     old = tmp_path / "old.tape"
     old.write_bytes(tape.read_bytes())
     (tmp_path / "link.tape").symlink_to(tape)
@@ -142,11 +144,12 @@ def test_what_cannot_be_is_one_line(tape: Path, tmp_path: Path, capsys: pytest.C
         ((rows, tmp_path / "o.csv", "--time-field", "t"), "--time-field t: a readings file has its columns"),
         ((raw, tmp_path / "o.json.zip"), "o.json.zip: no archive is made; name it .json, or .json.gz"),
         ((deep, tmp_path / "o.json"), "deep.json: message 1: not JSON: "),
-        ((far, tmp_path / "o.json", "--skew", "a:3600"), "time 9999-12-31T23:59:00Z: cannot be moved so far"),
+        ((far, tmp_path / "o.json", "--skew", "a:3600"), "a time cannot be moved so far"),
         ((rows, tmp_path / "o.csv", "--corrupt", "1"), "a readings file cannot hold what is unreadable"),
         ((raw, tmp_path / "o.json", "--corrupt", "1"), "a raw-json file cannot hold what is unreadable"),
         ((tmp_path / "none.tape", tmp_path / "o.tape"), "none.tape: no such file or directory; name a tape"),
         ((tmp_path / "none.csv", tmp_path / "o.csv"), "none.csv: no such file or directory; name a readable file"),
+        ((late, tmp_path / "o.csv", "--skew", "d:3600"), "a time cannot be moved so far"),
         ((rows, tmp_path / "o.tape"), "not a readings file by its name"),
         ((tape, "/nowhere/o.tape"), "OUT /nowhere/o.tape: no such file or directory; name a file to write to"),
         ((raw, "/nowhere/o.json"), "OUT /nowhere/o.json: no such file or directory; name a file to write to"),
