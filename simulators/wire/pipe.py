@@ -49,6 +49,12 @@ class Pipe:
             self.flush()
             if len(self._open) >= self._window and not self._listen(_LOOK_S) and self._stop.is_set():
                 return False
+        self._take(topic, payload, retain=retain)
+        if len(self._buffer) >= ENOUGH:
+            self.flush()
+        return True
+
+    def _take(self, topic: str, payload: bytes, *, retain: bool) -> None:
         self._last_id = self._last_id % MAX_PACKET_ID + 1
         packet = bytearray(publish_head(topic=topic, payload_size=len(payload)))
         packet[0] |= _RETAIN if retain else 0
@@ -56,9 +62,6 @@ class Pipe:
         packet += payload
         self._open[self._last_id] = packet
         self._buffer += packet
-        if len(self._buffer) >= ENOUGH:
-            self.flush()
-        return True
 
     def flush(self) -> None:
         """Send what waits, and take in what was answered; ends early when stopped while the broker is away."""
@@ -116,13 +119,21 @@ class Pipe:
                 self._socket = self._connect()
             except Unavailable:
                 continue
-            self._answers = b""
-            self._buffer.clear()
-            for packet in self._open.values():
-                packet[0] |= DUP
-                self._buffer += packet
+            self._begin_again()
             return True
         return False
+
+    def _begin_again(self) -> None:
+        """First that we are back, so that a farewell among the rest is the last word."""
+        earlier, self._open = self._open, {}
+        self._answers = b""
+        self._buffer.clear()
+        if self._will:
+            self._take(self._will.topic, self._will.back, retain=True)
+        for packet in earlier.values():
+            packet[0] |= DUP
+            self._buffer += packet
+        self._open |= earlier
 
     def _connect(self) -> socket.socket:
         """No keepalive: a town may be silent for long, and has no thread to say that it is there."""

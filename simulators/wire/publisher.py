@@ -32,10 +32,11 @@ _ANSWER_S = 5.0
 
 
 class Will(msgspec.Struct, frozen=True, kw_only=True):
-    """What the broker publishes, retained, when the connection breaks."""
+    """What the broker publishes, retained, when the connection breaks; `back` takes it back once there is another."""
 
     topic: str
     payload: bytes
+    back: bytes
 
 
 class Publisher:
@@ -59,10 +60,11 @@ class Publisher:
         self._stop = stop
         self._window = window
         self._patience_s = patience_s
+        self._will = will
         self._open = 0
         self._unsure: list[MQTTMessageInfo] = []  # QoS 0: paho does not call back for what it loses
         self._changed = threading.Condition()
-        self._client = self._connect(f"{name}-{uuid.uuid4().hex[:10]}", will)
+        self._client = self._connect(f"{name}-{uuid.uuid4().hex[:10]}")
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, properties: Properties | None = None
@@ -131,11 +133,11 @@ class Publisher:
                 raise Unavailable(f"{self._broker}: {what}; is the broker still there?")
         return True
 
-    def _connect(self, client_id: str, will: Will | None) -> Client:
+    def _connect(self, client_id: str) -> Client:
         attempt = _Attempt()
         for protocol in self.protocols:
             attempt = _Attempt()
-            client = self._client_for(client_id, protocol, will, attempt)
+            client = self._client_for(client_id, protocol, attempt)
             try:
                 client.connect(self._broker.host, self._broker.port, keepalive=30)
             except OSError as error:
@@ -147,9 +149,7 @@ class Publisher:
         what = attempt.refusal or f"no answer within {_ANSWER_S:.0f} s; is it an MQTT broker?"
         raise Unavailable(f"{self._broker}: the broker did not let us in: {what}")
 
-    def _client_for(
-        self, client_id: str, protocol: MQTTProtocolVersion, will: Will | None, attempt: _Attempt
-    ) -> Client:
+    def _client_for(self, client_id: str, protocol: MQTTProtocolVersion, attempt: _Attempt) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
         client.max_inflight_messages_set(65_535)  # our own window is the limit
         client.reconnect_delay_set(1, 5)
@@ -157,19 +157,23 @@ class Publisher:
             client.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls:
             client.tls_set_context(tls_context(self._broker))
-        if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
         client.user_data_set(attempt)
         client.on_disconnect = _on_disconnect
         return client
 
-    def _on_connect(self, _client: Client, attempt: _Attempt, _flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(self, client: Client, attempt: _Attempt, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             attempt.refusal = str(reason).lower()
         else:
             self._window = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
+            if attempt.connected and self._will is not None:
+                with self._changed:
+                    self._open += 1
+                client.publish(self._will.topic, self._will.back, qos=1, retain=True)
             attempt.connected = True
 
     def _on_publish(self, _client: Client, _data: Any, _mid: int, reason: Any, _properties: Any) -> None:

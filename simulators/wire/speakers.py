@@ -91,5 +91,5 @@ class Wires:
 
 
 def _last_will(speaker: Speaker, at: int) -> Will:
-    offline = status(site=speaker.site, device=speaker.device, at=at, online=False)
-    return Will(topic=offline.topic, payload=offline.payload)
+    offline, online = (status(site=speaker.site, device=speaker.device, at=at, online=word) for word in (False, True))
+    return Will(topic=offline.topic, payload=offline.payload, back=online.payload)

@@ -85,7 +85,10 @@ def test_a_broken_connection_leaves_its_last_will_and_a_closed_one_does_not(
     with listening(mosquitto, f"{root}/#") as heard:
         pipes = [
             Pipe(
-                broker=address(mosquitto), stop=stop, name="pipe", will=Will(topic=f"{root}/{name}", payload=b"offline")
+                broker=address(mosquitto),
+                stop=stop,
+                name="pipe",
+                will=Will(topic=f"{root}/{name}", payload=b"offline", back=b"online"),
             )
             for name in ("broken", "closed")
         ]
@@ -95,6 +98,22 @@ def test_a_broken_connection_leaves_its_last_will_and_a_closed_one_does_not(
         assert heard.messages == [(f"{root}/broken", b"offline", False)]
     with listening(mosquitto, f"{root}/#") as late:
         wait_until(lambda: late.messages == [(f"{root}/broken", b"offline", True)])
+
+
+def test_who_is_back_says_so(tmp_path: Path, stop: threading.Event) -> None:
+    with start_broker(tmp_path / "broker", kind="mosquitto") as first:
+        will = Will(topic="back/status", payload=b"offline", back=b"online")
+        pipe = Pipe(broker=address(first), stop=stop, name="pipe", will=will)
+        first.kill()
+    with (
+        start_broker(tmp_path / "again", first.port, kind="mosquitto") as second,
+        listening(second, "back/#") as heard,
+    ):
+        pipe.publish("back/a", b"1")
+        pipe.finish()
+        wait_until(lambda: len(heard.messages) == 2)
+        assert [payload for _, payload, _ in heard.messages] == [b"online", b"1"]
+        pipe.close()
 
 
 def test_who_is_stopped_while_the_broker_is_away_leaves_soon(tmp_path: Path, stop: threading.Event) -> None:
