@@ -13,7 +13,8 @@ from ingest.file_rows import parse_time
 from ingest.readings import SECOND, from_datetime
 from simulators.convert.truth import Span, Truth
 from simulators.verify.findings import Check, Finding, Kind, Tally, moment
-from simulators.verify.said import FireWord, Key
+from simulators.verify.readings import BELIEVED
+from simulators.verify.said import FireWord, Key, Said
 
 #: The site of an alert for a device of a site nobody knows; the device is then named SITE/DEVICE.
 UNLOCATED = "unlocated"
@@ -52,17 +53,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, rename={"signal_class": "c
 
 
 class AlertsCheck:
-    """Compares, and tells a tally. µs: `began`, `ended` of the feed, older lines are of others; `late` is too long."""
+    """Compares, and tells a tally. `said` began and `ended` (µs), older lines are of others; `late`: µs too long."""
 
-    def __init__(
-        self, lines: Iterable[Line], said: Mapping[Key, FireWord], tally: Tally, *, began: int, ended: int, late: int
-    ) -> None:
-        self._said, self._tally, self._ended, self._late = said, tally, ended, late
+    def __init__(self, lines: Iterable[Line], said: Said, tally: Tally, *, ended: int, late: int) -> None:
+        self._said, self._tally, self._ended, self._late = said.fires, tally, ended, late
         self._lines: list[Line] = []
         self._fires: dict[Key, list[Line]] = defaultdict(list)
         earlier: dict[str, Line] = {}
+        begins = said.begins()
         for line in lines:
-            if line.time < began:
+            began = begins.get(line.subject, begins.get((line.subject[0], ""), said.first_at))
+            if line.time < began - BELIEVED:
                 earlier[line.alert_id] = line
                 continue
             self._lines.append(line)

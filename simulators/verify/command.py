@@ -23,7 +23,7 @@ from simulators.verify.books import Ledger, check_books
 from simulators.verify.files import read_lines, read_object
 from simulators.verify.findings import Tally, as_json, as_text, moment
 from simulators.verify.pages import Noted, PagesCheck
-from simulators.verify.readings import BELIEVED, ReadingsCheck, Surplus
+from simulators.verify.readings import ReadingsCheck, Surplus
 from simulators.verify.said import Said, read_said
 
 FOUND, COULD_NOT_LOOK = 1, 2
@@ -165,9 +165,7 @@ def _alerts(args: argparse.Namespace, said: Said, tally: Tally) -> AlertsCheck |
         tally.not_checked("alerts (no --alerts)")
         return None
     lines = read_lines(args.alerts, Line, option="--alerts", made_by="`emberwatch alerts export`")
-    late = int(args.late * SECOND)
-    began, ended = said.span()
-    check = AlertsCheck(lines, said.fires, tally, began=began - BELIEVED, ended=ended, late=late)
+    check = AlertsCheck(lines, said, tally, ended=said.span()[1], late=int(args.late * SECOND))
     truth = read_truth(Path(args.truth)) if args.truth else None
     if truth is None:
         tally.not_checked("whether alerts are of real fires (no --truth)")

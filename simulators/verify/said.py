@@ -127,6 +127,19 @@ class Said:
         own = [int(timed.min()), int(timed.max())] if len(timed) else []
         return min([self.first_at, *own]), max([self.last_at, *own])
 
+    def begins(self) -> dict[Key, int]:
+        """When each device begins, by its own times or by when it was sent, µs; "" is the first device of a site.
+
+        Each its own: one clock that is years off must not make old alerts of all others look new.
+        """
+        first = np.full(len(self.names), self.first_at)
+        timed = self.ts != NO_TIME
+        np.minimum.at(first, self.device[timed], self.ts[timed])
+        begins = dict(zip(self.names, first.tolist(), strict=True))
+        for (site, _), at in list(begins.items()):
+            begins[site, ""] = min(at, begins.get((site, ""), at))
+        return begins
+
     def fire_sites(self, sites: Container[str]) -> dict[str, int]:
         """Those among the sites whose devices said a fire state, and when the first was sent (µs)."""
         words = sorted(self.fires.items(), key=lambda item: item[1].at, reverse=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingest.readings import SECOND, iso
+from ingest.readings import DAY, SECOND, iso
 from simulators.__main__ import main
 from simulators.tapes.tapefile import TapeWriter
 
@@ -287,6 +287,13 @@ def test_every_fire_of_the_truth_has_an_alert(feed: Feed) -> None:
     assert report["findings"][0]["site"] == "shed-1" and "battery" in report["findings"][0]["expected"]
     feed.alert(START + 5 * SECOND, "shed-1", "h1", rule="heat-rise")
     feed.page(START + 6 * SECOND, "shed-1")
+    assert feed.verify()[:2] == (0, [])
+
+
+def test_a_clock_years_off_makes_no_old_alert_of_others_new(feed: Feed) -> None:
+    feed.say(6, "shed-1/h9/telemetry", ts=iso(START - 3285 * DAY), temperature=20)
+    feed.alert(START - 30 * DAY, "shed-1", "h1")
+    feed.alert(START - 30 * DAY + SECOND, "shed-1", "h1", before="firing", after="reset", alert_id="alert-1")
     assert feed.verify()[:2] == (0, [])
 
 
