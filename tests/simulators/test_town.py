@@ -21,7 +21,6 @@ from ingest.topics import EmberKind, parse_ember
 from simulators.__main__ import main, parser
 from simulators.convert.truth import Truth
 from simulators.scenarios.story import load
-from simulators.town.inventory import write_inventory
 from simulators.town.layout import Town, build_town
 from simulators.town.life import reports
 from simulators.town.models import Model
@@ -121,30 +120,6 @@ def test_piles_have_a_link_of_their_own() -> None:
 def test_heads_begin_spread_over_the_interval() -> None:
     firsts = {m.device: m.at for m in reversed(life(fire=False)) if not m.topic.startswith("ember/v1/shed-003/tele")}
     assert len({at // SECOND for at in firsts.values()}) >= 6
-
-
-def test_the_inventory_hangs_together(tmp_path: Path) -> None:
-    town = build_town(sites=25, devices=60, seed=1)
-    path = tmp_path / "town.csv"
-    write_inventory(str(path), town, interval_s=10)
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    kinds = Counter(row["kind"] for row in rows)
-    assert (kinds["centre"], kinds["site"], kinds["device"]) == (1, 25, 60)
-    areas = {row["id"]: row["parent"] for row in rows if row["kind"] == "area"}
-    ids = Counter((row["kind"], row["id"]) for row in rows)
-    assert max(ids.values()) == 1
-    for row in rows:
-        if row["kind"] in ("site", "centre"):
-            assert row["parent"] in areas
-    for site in (row for row in rows if row["kind"] == "site"):
-        depth, area = 1, site["parent"]
-        while areas[area]:
-            depth, area = depth + 1, areas[area]
-        assert depth == 5  # city, street, community, compound, grid
-        assert site["name"]
-    parents = {row["id"] for row in rows if row["kind"] == "site" or row["class"] == "gateway"}
-    assert {row["parent"] for row in rows if row["kind"] == "device"} <= parents
 
 
 def test_the_readings_file_needs_no_broker_and_is_the_same_each_time(tmp_path: Path) -> None:
