@@ -195,7 +195,7 @@ class Ear:
     # messages
 
     def _publish(self, first: int, buffer: bytes, start: int, end: int) -> Publish | None:
-        """A PUBLISH of QoS 0 or 1, for which paho would take five times as long; None for what is left to it."""
+        """A PUBLISH of QoS 0 or 1, read here as paho takes much longer; None for what is left to it."""
         if self._entry is None or not is_plain_publish(first):
             return None
         try:
