@@ -131,16 +131,8 @@ def test_what_cannot_be_is_one_line(tape: Path, tmp_path: Path, capsys: pytest.C
     far.write_text('{"device_id":"a","ts":"9999-12-31T23:59:00Z"}')
     late = tmp_path / "late.csv"
     late.write_text("time,device,temperature\n9999-12-31T23:59:00Z,d,20\n")
-    old = tmp_path / "old.tape"
-    old.write_bytes(tape.read_bytes())
-    (tmp_path / "link.tape").symlink_to(tape)
     for arguments, said in (
-        ((tape, tape), "in.tape: is a file of this command already; name another to write to"),
-        ((tape, tmp_path / "link.tape"), "link.tape: is a file of this command already"),
-        ((tape, tmp_path / "o.tape", "--done", tape), "--done "),
-        ((tape, tmp_path / "o.tape", "--done", tmp_path / "o.tape"), "o.tape: is a file of this command already"),
         ((tape, tmp_path / "o.tape", "--done", "/dev/full", "--drop", "1"), "--done /dev/full: no space left"),
-        ((tmp_path / "none.tape", old), "none.tape: no such file or directory; name a tape"),
         ((rows, tmp_path / "o.csv", "--time-field", "t"), "--time-field t: a readings file has its columns"),
         ((raw, tmp_path / "o.json.zip"), "o.json.zip: no archive is made; name it .json, or .json.gz"),
         ((deep, tmp_path / "o.json"), "deep.json: message 1: not JSON: "),
@@ -159,4 +151,20 @@ def test_what_cannot_be_is_one_line(tape: Path, tmp_path: Path, capsys: pytest.C
         complaint = capsys.readouterr().err
         assert said in complaint
         assert complaint.count("\n") == 1
-    assert list(read_tape(tape)) == list(read_tape(old)) == MESSAGES  # nothing was overwritten
+
+
+def test_nothing_is_written_over_what_is_read(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link, old, out = tmp_path / "link.tape", tmp_path / "old.tape", tmp_path / "o.tape"
+    link.symlink_to(tape)
+    old.write_bytes(tape.read_bytes())
+    for arguments, said in (
+        ((tape, tape), "OUT "),
+        ((tape, link), "OUT "),
+        ((tape, out, "--done", tape), "--done "),
+        ((tape, out, "--done", out), "--done "),
+    ):
+        assert faults(*arguments) == 1
+        complaint = f"{said}{arguments[-1]}: is a file of this command already; name another to write to\n"
+        assert capsys.readouterr().err == f"simulators: {complaint}"
+    assert faults(tmp_path / "none.tape", old) == 1
+    assert list(read_tape(tape)) == list(read_tape(old)) == MESSAGES
