@@ -44,7 +44,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, rename={"signal_class": "c
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a collector. `at`: when it was written down, µs (--delay counts). `signed`: null = it had no secret to check by."""
+    """A line of a collector. `at`: when it was written down (µs). `signed`: null = it had no secret to check by."""
 
     at: int
     path: str
