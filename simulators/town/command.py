@@ -119,8 +119,8 @@ def _add_fires(fire: argparse._ArgumentGroup) -> None:
     fire.add_argument("--fire-site", metavar="ID[,ID…]", help="at these sites (default: by the seed)")
 
 
-class Telling(msgspec.Struct, frozen=True, kw_only=True):
-    """When, how often and where a scenario is told."""
+class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+    """When, how often and where a scenario is told, as the --fire options say."""
 
     first_s: float
     every_s: float
@@ -169,23 +169,23 @@ def set_up(args: argparse.Namespace, now: int) -> Play:
     """The town and its plan, as the options and the scenario say."""
     story = load(args.scenario) if args.scenario else None
     town = _build(args, story)
-    telling = _telling(args, town)
+    repeats = _repeats(args, town)
     interval = args.interval or (story.town.interval if story else None)
     if interval is not None and interval < LEAST_S:
         raise OperatorError(f"--interval {interval:g}: time stamps have milliseconds; give {LEAST_S:g} s or more")
     start = args.start if args.start is not None else _usual_start(args, story, now)
     start -= start % 1000  # time stamps have milliseconds
-    seconds = args.seconds if args.seconds is not None or not args.readings else _as_long_as_told(args, story, telling)
+    seconds = args.seconds if args.seconds is not None or not args.readings else _as_long_as_told(args, story, repeats)
     end = None if seconds is None else start + int(seconds * SECOND)
     plan, truth = ORDINARY, None
     if story:
         plan, truth = story.plan(
             town=town,
-            start_at=start + int(telling.first_s * SECOND),
+            start_at=start + int(repeats.first_s * SECOND),
             seed=args.seed,
-            sites=telling.sites,
-            times=telling.times,
-            every_s=telling.every_s,
+            sites=repeats.sites,
+            times=repeats.times,
+            every_s=repeats.every_s,
             begin=start,
             end=end,
             interval_s=interval or 0.0,
@@ -209,14 +209,14 @@ def _usual_start(args: argparse.Namespace, story: Story | None, now: int) -> int
     return story.town.start if story and args.readings and not args.broker else now
 
 
-def _as_long_as_told(args: argparse.Namespace, story: Story | None, telling: Telling) -> float:
+def _as_long_as_told(args: argparse.Namespace, story: Story | None, repeats: Repeats) -> float:
     """Seconds until the last telling of the story ends; OperatorError without one, as a file must end."""
     if story is None:
         raise OperatorError(f"--readings {args.readings}: say how long with --seconds N")
-    return float(telling.first_s + (telling.times - 1) * telling.every_s + story.lasts_s)
+    return float(repeats.first_s + (repeats.times - 1) * repeats.every_s + story.lasts_s)
 
 
-def _telling(args: argparse.Namespace, town: Town) -> Telling:
+def _repeats(args: argparse.Namespace, town: Town) -> Repeats:
     sites = [site for site in (args.fire_site or "").split(",") if site]
     for site in sites:
         if town.site(site) is None:
@@ -228,7 +228,7 @@ def _telling(args: argparse.Namespace, town: Town) -> Telling:
     times = max(args.fires or 1, len(sites))
     if times > len(town.sites):
         raise OperatorError(f"--fires {times}: there are only {len(town.sites)} sites; give fewer, or more --sites")
-    return Telling(
+    return Repeats(
         first_s=FIRE_AT_S if args.fire_at is None else args.fire_at,
         every_s=args.fire_every or FIRE_EVERY_S,
         times=times,
