@@ -52,6 +52,10 @@ class Seen(NamedTuple):
     shown: Shown
 
 
+#: Pairs, and what is left over on either side.
+Parted = tuple[list[tuple[Sent, Seen]], list[Sent], list[Seen]]
+
+
 class Matches(msgspec.Struct, frozen=True):
     """Which readings of one device belong together, and what is left over on either side."""
 
@@ -63,23 +67,28 @@ class Matches(msgspec.Struct, frozen=True):
 
 def match(sent: Sequence[Sent], seen: Sequence[Seen]) -> Matches:
     """First by time and content, then by content alone, where the time was corrected, then by time alone."""
-    exact = defaultdict(list)
-    for each in sorted(seen, key=lambda each: each.received, reverse=True):
-        exact[each.time, each.digest].append(each)
-    pairs, rest = [], []
-    for one in sent:
-        bucket = exact.get((one.ts, one.digest))
-        if bucket:
-            pairs.append((one, bucket.pop()))
-        else:
-            rest.append(one)
-    left = [each for bucket in exact.values() for each in bucket]
+    pairs, rest, left = _by_key(sent, seen, lambda time, digest: (time, digest))
     by_content, rest, left = _by_content(rest, left) if rest and left else ([], rest, left)
-    altered, rest, left = _by_time(rest, left) if rest and left else ([], rest, left)
+    altered, rest, left = _by_key(rest, left, lambda time, digest: time)
     return Matches(pairs + by_content, altered, [one for one in rest if not one.maybe], left)
 
 
-def _by_content(sent: list[Sent], seen: list[Seen]) -> tuple[list[tuple[Sent, Seen]], list[Sent], list[Seen]]:
+def _by_key(sent: Sequence[Sent], seen: Sequence[Seen], key: Callable[[int, int], object]) -> Parted:
+    """Each that was sent belongs to the first received of those with its key, made of time and digest."""
+    waiting: dict[object, list[Seen]] = defaultdict(list)
+    for each in sorted(seen, key=lambda each: each.received, reverse=True):
+        waiting[key(each.time, each.digest)].append(each)
+    pairs, lost = [], []
+    for one in sent:
+        bucket = waiting.get(key(one.ts, one.digest))
+        if bucket:
+            pairs.append((one, bucket.pop()))
+        else:
+            lost.append(one)
+    return pairs, lost, [each for bucket in waiting.values() for each in bucket]
+
+
+def _by_content(sent: list[Sent], seen: list[Seen]) -> Parted:
     """Each that is shown belongs to the latest with its content that was sent before it was received."""
     events: list[tuple[int, int, Sent | Seen]] = [(one.at - CLOCKS_DIFFER, 0, one) for one in sent]
     events += [(each.received, 1, each) for each in seen]
@@ -94,19 +103,6 @@ def _by_content(sent: list[Sent], seen: list[Seen]) -> tuple[list[tuple[Sent, Se
             extra.append(event)
     lost = sorted((one for stack in waiting.values() for one in stack), key=lambda one: one.at)
     return pairs, lost, extra
-
-
-def _by_time(sent: list[Sent], seen: list[Seen]) -> tuple[list[tuple[Sent, Seen]], list[Sent], list[Seen]]:
-    times = {each.time: each for each in seen}
-    pairs, lost = [], []
-    for one in sent:
-        other = times.pop(one.ts, None)
-        if other is None:
-            lost.append(one)
-        else:
-            pairs.append((one, other))
-    used = {id(other) for _, other in pairs}
-    return pairs, lost, [each for each in seen if id(each) not in used]
 
 
 class Surplus(msgspec.Struct):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.readings import DAY, MINUTE, SECOND, iso, to_datetime
@@ -249,6 +249,7 @@ faults = st.sets(st.integers(0, 11), max_size=6)
 
 
 @given(st.lists(st.tuples(times, st.integers(0, 2)), max_size=12), faults, faults)
+@example([(START, 0), (START, 0), (START, 1)], {2}, {0, 1})  # two too many at the time of one that is not there
 def test_whatever_is_dropped_or_doubled_is_what_is_left_over(
     said: list[tuple[int, int]], dropped: set[int], doubled: set[int]
 ) -> None:
