@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ingest.errors import OperatorError
 from ingest.topics import EmberKind, ember_topic
+from simulators.options import os_errors
 from simulators.town.inventory import HEADER
 
 #: The first seq, so that all have as many digits.
@@ -126,18 +126,17 @@ class Turns:
 
 def write_inventory(path: str, fleet: Fleet) -> None:
     """What `emberwatch inventory import` reads, for all devices of the load."""
-    try:
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(HEADER.split(","))
-            writer.writerow(("area", "load", "", "load test", "", "", "", "", "", ""))
-            writer.writerow(("centre", "load-centre", "load", "load test", "", "", "", "", "", ""))
-            for number in range(fleet.sites):
-                writer.writerow(("site", fleet.site(number), "load", "", "", "", "", "", "", ""))
-            writer.writerows(_device_rows(fleet))
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
+    with (
+        os_errors(f"--inventory {path}", "name a file to write to"),
+        Path(path).open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER.split(","))
+        writer.writerow(("area", "load", "", "load test", "", "", "", "", "", ""))
+        writer.writerow(("centre", "load-centre", "load", "load test", "", "", "", "", "", ""))
+        for number in range(fleet.sites):
+            writer.writerow(("site", fleet.site(number), "load", "", "", "", "", "", "", ""))
+        writer.writerows(_device_rows(fleet))
 
 
 def _device_rows(fleet: Fleet) -> Iterator[tuple[str, ...]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import msgspec
 
-from ingest.errors import OperatorError
+from simulators.options import os_errors
 from simulators.tapes.spoil import Done
 
 
@@ -41,13 +41,8 @@ class DoneFile:
             with self._trying():
                 self._file.close()
 
-    @contextmanager
-    def _trying(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            what = (error.strerror or str(error)).lower()
-            raise OperatorError(f"--done {self._path}: {what}; name a file to write to, with room for it") from None
+    def _trying(self) -> AbstractContextManager[None]:
+        return os_errors(f"--done {self._path}", "name a file to write to, with room for it")
 
 
 def summary(done: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ingest.errors import OperatorError
 from ingest.readings_file import FileRow, read_readings, write_readings
-from simulators.options import not_over
+from simulators.options import not_over, os_errors
 from simulators.tapes.chosen import add_faults, chosen
 from simulators.tapes.donefile import DoneFile, summary
 from simulators.tapes.kinds import Kind, add_fields, fields_of, kind_of
@@ -98,11 +98,8 @@ class Work:
         recording = Recording(Path(self._args.file), time_field=fields.time_field)
         text = b",\n".join(message.raw for message in self._spoiled(recording, RawForm(fields)))
         data = b"[\n" + text + b"\n]\n"
-        try:
+        with os_errors(f"OUT {self._args.out}", "name a file to write to"):
             Path(self._args.out).write_bytes(gzip.compress(data, mtime=0) if self._args.out.endswith(".gz") else data)
-        except OSError as error:
-            what = (error.strerror or str(error)).lower()
-            raise OperatorError(f"OUT {self._args.out}: {what}; name a file to write to") from None
 
     def _spoiled(self, things: Iterable[T], form: Form[T]) -> Iterator[T]:
         spoiler = Spoiler(form, chosen(self._args), self._done.add)
