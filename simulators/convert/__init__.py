@@ -12,7 +12,7 @@ from simulators.convert import (
     vettori,
     wsn_suthaharan,
 )
-from simulators.convert.truth import Converted
+from simulators.truth import Converted
 
 #: Set → how its folder becomes recordings.
 SETS: dict[str, Callable[[Path], Iterator[Converted]]] = {

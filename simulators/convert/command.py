@@ -14,8 +14,8 @@ from tqdm import tqdm
 from ingest.errors import OperatorError
 from ingest.readings_file import write_readings
 from simulators.convert import SETS
-from simulators.convert.truth import Converted, write_truth
 from simulators.options import os_errors
+from simulators.truth import Converted, write_truth
 
 FORMATS = ("csv", "csv.gz", "jsonl", "jsonl.gz", "parquet")
 EPILOG = """\

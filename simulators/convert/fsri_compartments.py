@@ -12,7 +12,7 @@ from ingest.errors import OperatorError
 from ingest.readings import SECOND, from_datetime
 from ingest.readings_file import FileRow
 from simulators.convert.tables import HEAT_C, after, first_at, reported, stamp, table
-from simulators.convert.truth import Burning, Converted, Mark, Span, Truth
+from simulators.truth import Burning, Converted, Mark, Span, Truth
 
 QUADRANTS = "ABCD"
 #: How the names of gas burners begin; the others are chairs and sofas.

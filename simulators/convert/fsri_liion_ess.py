@@ -9,7 +9,7 @@ import pandas as pd
 
 from ingest.readings_file import FileRow
 from simulators.convert.tables import NOMINAL, NOMINAL_CLOCK, after, reported, stamp, table
-from simulators.convert.truth import Burning, Converted, Mark, Span, Truth
+from simulators.truth import Burning, Converted, Mark, Span, Truth
 
 NAME = "cell_level_experiment"
 CELLS = range(1, 10)

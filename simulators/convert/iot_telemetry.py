@@ -8,8 +8,8 @@ from pathlib import Path
 from ingest.readings import SECOND
 from ingest.readings_file import FileRow
 from simulators.convert.tables import stamp
-from simulators.convert.truth import Converted, Span, Truth
 from simulators.tapes.recording import Recorded, Recording
+from simulators.truth import Converted, Span, Truth
 
 SITE = "lab"
 STEP = 5 * SECOND

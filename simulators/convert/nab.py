@@ -14,7 +14,7 @@ from ingest.errors import OperatorError
 from ingest.readings import HOUR, from_datetime
 from ingest.readings_file import FileRow
 from simulators.convert.tables import stamp, table
-from simulators.convert.truth import Converted, Mark, Span, Truth
+from simulators.truth import Converted, Mark, Span, Truth
 
 SITE, DEVICE = "office", "office-1"
 KEY = "realKnownCause/ambient_temperature_system_failure.csv"

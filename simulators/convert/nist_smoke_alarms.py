@@ -10,7 +10,7 @@ import pandas as pd
 
 from ingest.readings_file import FileRow
 from simulators.convert.tables import HEAT_C, NOMINAL, NOMINAL_CLOCK, after, first_at, reported, stamp, table
-from simulators.convert.truth import Burning, Converted, Mark, Truth
+from simulators.truth import Burning, Converted, Mark, Truth
 
 TESTS = ("SDC02", "SDC05", "SDC07", "SDC10")
 #: Where the fire was: E the living room (chair), B the main bedroom (mattress).

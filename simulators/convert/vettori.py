@@ -10,7 +10,7 @@ import pandas as pd
 from ingest.errors import OperatorError
 from ingest.readings_file import FileRow
 from simulators.convert.tables import NOMINAL, NOMINAL_CLOCK, after, reported, stamp, table
-from simulators.convert.truth import Burning, Converted, Mark, Truth
+from simulators.truth import Burning, Converted, Mark, Truth
 
 TREES = range(1, 5)
 LEVELS = range(1, 13)

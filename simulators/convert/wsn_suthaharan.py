@@ -11,7 +11,7 @@ import pandas as pd
 from ingest.readings import SECOND, from_datetime
 from ingest.readings_file import FileRow
 from simulators.convert.tables import reported, stamp, table
-from simulators.convert.truth import Converted, Span, Truth
+from simulators.truth import Converted, Span, Truth
 
 SITE = "wsn"
 STEP = 5 * SECOND

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from ingest.errors import ConfigError, OperatorError
 from ingest.readings import QUANTITIES, SECOND
 from ingest.readings_file import FileRow, read_readings
-from simulators.convert.truth import Truth, read_truth
 from simulators.options import not_over, os_errors, span, whole
 from simulators.scenarios.events import EVENTS
 from simulators.scenarios.happening import Event, Where
@@ -26,6 +25,7 @@ from simulators.town.layout import Site, Town, build_town
 from simulators.town.life import reports
 from simulators.town.plan import Plan
 from simulators.town.report import row_of
+from simulators.truth import Truth, read_truth
 
 #: A picture shows at most so many sites: those with a fire first, then those with a nuisance or a fault.
 SITES = 3

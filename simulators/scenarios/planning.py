@@ -9,7 +9,6 @@ from itertools import count
 import msgspec
 
 from ingest.readings import SECOND, iso
-from simulators.convert.truth import Burning, Mark, Span, Truth
 from simulators.physics.exposure import Place
 from simulators.scenarios.happening import Event, Fire, Here, Piece, Tempting, joined
 from simulators.scenarios.picking import Picked, Picker
@@ -17,6 +16,7 @@ from simulators.town import plan as town_plan
 from simulators.town.layout import Site, Town
 from simulators.town.models import SMOKE
 from simulators.town.plan import Plan, Trouble
+from simulators.truth import Burning, Mark, Span, Truth
 
 #: What each kind of trouble is called in a truth.
 FAULTS: dict[type[Trouble], str] = {

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from ingest.file_rows import parse_time
 from ingest.readings import QUANTITIES, SECOND, iso
 from ingest.readings_file import FileRow
-from simulators.convert.truth import Span, Truth
+from simulators.truth import Span, Truth
 
 #: Lines that people compare with: a common heat limit and a common smoke limit (D 3.1, 3.2 of ../shared/domain.md).
 LIMITS = {"temperature": 57.0, "smoke": 0.15}

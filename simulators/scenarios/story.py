@@ -10,7 +10,6 @@ import msgspec
 
 from ingest.configfile import ConfigFile, read_config_text
 from ingest.errors import OperatorError
-from simulators.convert.truth import Truth
 from simulators.scenarios.disturbances import WHOLE_TOWN, Weather
 from simulators.scenarios.events import EVENTS
 from simulators.scenarios.happening import Event, Where
@@ -18,6 +17,7 @@ from simulators.scenarios.planning import Telling, make_plan, make_truth
 from simulators.scenarios.schema import Count, Moment, Quantity, Seconds, read_struct, read_value, suggest
 from simulators.town.layout import Town
 from simulators.town.plan import Plan
+from simulators.truth import Truth
 
 KEYS = ("name", "says", "lasts", "town", "shows", "events")
 ENDINGS = (".yaml", ".yml")

@@ -36,7 +36,8 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 class Ear:
     """Open on return, all filters subscribed; Unavailable or OperatorError when that cannot be.
 
-    `lost` says why the connection is gone, "" while it is there; `silent_since` (µs) from when on nothing was heard.
+    `lost` says why the connection is gone, "" while it is there; `silent_since` (µs) from when on nothing was heard,
+    `hears_since` from when on all was.
     `dropped`: how many messages the broker says it dropped since, for all its clients; None when it says nothing.
     """
 
@@ -44,7 +45,7 @@ class Ear:
         self, *, broker: BrokerAddress, filters: Sequence[str], now: Callable[[], int], protocol: MQTTProtocolVersion
     ) -> None:
         self.lost = ""
-        self.silent_since = self._heard_at = now()
+        self.silent_since = self.hears_since = self._heard_at = now()
         self.protocol = protocol
         self._broker, self._filters, self._now = broker, filters, now
         self._about_itself = any(matches(filter_, DROPPED) for filter_ in filters)
@@ -175,7 +176,8 @@ class Ear:
         self._entry = reason
 
     def _on_subscribe(self, _client: Any, _data: Any, _number: int, codes: list[ReasonCode], _properties: Any) -> None:
-        self._granted = self._granted or codes
+        if not self._granted:
+            self._granted, self.hears_since = codes, self._now()
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self.lost = str(reason).lower()

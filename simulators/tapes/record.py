@@ -127,9 +127,10 @@ class Recorder:
         tape.flush()
         self._ear.close()
         print(f"record: {self._broker}: connection lost: {why}; trying again", file=sys.stderr, flush=True)
-        while not self._over() and not self._reopened():
+        reopened = False
+        while not self._over() and not (reopened := self._reopened()):
             self._stop.wait(AGAIN_S)
-        end = self._now()
+        end = self._ear.hears_since if reopened else self._now()
         tape.unheard(start, end)
         what = f"heard nothing from {iso(start)} to {iso(end)} ({(end - start) / SECOND:.1f} s)"
         print(f"record: {what}", file=sys.stderr, flush=True)

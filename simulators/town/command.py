@@ -15,7 +15,6 @@ import msgspec
 from ingest.errors import OperatorError
 from ingest.readings import SECOND, iso
 from ingest.readings_file import write_readings
-from simulators.convert.truth import write_truth
 from simulators.options import DEFAULT_BROKER, add_sent, delay, factor, moment, positive, span, whole
 from simulators.scenarios.story import Story, load
 from simulators.town.buildings import write_buildings
@@ -24,6 +23,7 @@ from simulators.town.layout import Town, build_town
 from simulators.town.plan import ORDINARY
 from simulators.town.playing import Play, Progress, publish
 from simulators.town.report import row_of
+from simulators.truth import write_truth
 
 COLUMNS = (
     *("temperature", "smoke", "humidity", "battery", "voltage", "current", "device_temperature", "rssi"),

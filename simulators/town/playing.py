@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from ingest.errors import Unavailable
 from ingest.readings import SECOND
-from simulators.convert.truth import Truth
 from simulators.options import DEFAULT_BROKER, parse_broker
 from simulators.tapes.tapefile import TapeWriter
 from simulators.town.layout import Town
 from simulators.town.life import keeps_status, reports
 from simulators.town.plan import Plan
 from simulators.town.report import Report
+from simulators.truth import Truth
 from simulators.wire.messages import Outgoing, messages, status
 from simulators.wire.pace import Pace
 from simulators.wire.speakers import Speaker, Wires

@@ -11,7 +11,7 @@ import msgspec
 
 from ingest.file_rows import parse_time
 from ingest.readings import SECOND, from_datetime
-from simulators.convert.truth import Span, Truth
+from simulators.truth import Span, Truth
 from simulators.verify.findings import Check, Finding, Kind, Tally, moment
 from simulators.verify.readings import BELIEVED
 from simulators.verify.said import FireWord, Key, Said

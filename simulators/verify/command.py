@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from ingest.errors import EmberwatchError, OperatorError
 from ingest.readings import SECOND
-from simulators.convert.truth import read_truth
 from simulators.options import not_over, os_errors, positive, span
 from simulators.tapes.tapefile import read_unheard
+from simulators.truth import read_truth
 from simulators.verify.alerts import AlertsCheck, Line
 from simulators.verify.api import Api
 from simulators.verify.books import Ledger, check_books

@@ -14,7 +14,7 @@ import pytest
 from ingest.file_rows import parse_time
 from ingest.readings_file import FileRow, read_readings
 from simulators.__main__ import main
-from simulators.convert.truth import read_truth
+from simulators.truth import read_truth
 from tests.support.data import data_folder, recorded
 
 Output = tuple[list[FileRow], dict[str, Any]]

@@ -19,13 +19,13 @@ from ingest.readings import SECOND
 from ingest.readings_file import read_readings
 from ingest.topics import EmberKind, parse_ember
 from simulators.__main__ import main, parser
-from simulators.convert.truth import Truth
 from simulators.scenarios.story import load
 from simulators.town.layout import Town, build_town
 from simulators.town.life import reports
 from simulators.town.models import Model
 from simulators.town.plan import ORDINARY, Plan
 from simulators.town.report import Report
+from simulators.truth import Truth
 from simulators.wire.messages import Outgoing, messages
 from tests.support.data import ROOT
 

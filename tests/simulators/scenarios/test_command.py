@@ -11,10 +11,10 @@ import pytest
 
 from ingest.readings_file import FileRow, write_readings
 from simulators.__main__ import main, parser
-from simulators.convert.truth import Burning, Span, Truth, write_truth
 from simulators.scenarios.command import EPILOG, PLOT_EPILOG
 from simulators.scenarios.plot import picture, png
 from simulators.scenarios.story import names
+from simulators.truth import Burning, Span, Truth, write_truth
 from tests.support.data import data_folder, recorded
 
 START = 1_778_565_600_000_000

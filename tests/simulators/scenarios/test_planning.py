@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from ingest.errors import OperatorError
 from ingest.file_rows import parse_time
 from ingest.readings import MINUTE, SECOND
-from simulators.convert.truth import Truth
 from simulators.physics.exposure import NOTHING, Place
 from simulators.scenarios.story import Story, load, names, parse
 from simulators.town.layout import Town, build_town, distance_m
 from simulators.town.plan import Away, Charging, Mains, Plan, States
+from simulators.truth import Truth
 
 START = 1_778_565_600_000_000
 SMALL = build_town(devices=48, sites=8, seed=1)
@@ -209,7 +209,7 @@ def test_the_owner_restarts_the_pile_that_had_stopped_itself(seed: int) -> None:
 
 
 def spans_at(truth: Truth, site: str) -> list[tuple[int, int]]:
-    """Where an alarm of fire class is false, by the words of simulators.convert.truth."""
+    """Where an alarm of fire class is false, by the words of simulators.truth."""
     burning = {fire.site for fire in truth.fires}
     return [
         (parse_time(span.start), parse_time(span.end))

@@ -12,7 +12,6 @@ import pytest
 
 from ingest.file_rows import parse_time
 from ingest.readings import DAY, FIRE_STATES, HOUR, MINUTE, SECOND
-from simulators.convert.truth import Truth
 from simulators.scenarios.command import bounds, concerned, planned
 from simulators.scenarios.picking import DEPTH
 from simulators.scenarios.story import load
@@ -20,6 +19,7 @@ from simulators.town.layout import Town
 from simulators.town.life import reports
 from simulators.town.models import SMOKE, Model
 from simulators.town.report import Report
+from simulators.truth import Truth
 
 SMOKE_ALARM, HEAT_ALARM = 0.15, 57.0
 
