@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ingest.topics import EmberKind, ember_topic
 from simulators.options import os_errors
 from simulators.town.inventory import HEADER
 
@@ -28,17 +26,6 @@ MOST_SITES, MOST_DEVICES = 99_999, 9_999_999
 NEIGHBOURS = 16
 
 Numbers = npt.NDArray[np.int64]
-
-
-class Template(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Who says it and where."""
-
-    device: str
-    topic: str
-
-
-#: What to send: template, reading, seq.
-Planned = tuple[Template, bytes, int]
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,19 +59,6 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     def gateway(self, number: int) -> str:
         """The id of the gateway of device `number`."""
         return f"load-g{number % self.sites + 1:05d}"
-
-    def messages(self, seed: int) -> Iterator[Planned]:
-        """Without end: the messages of every device that speaks for itself, each in its turn."""
-        endings = tails(seed)
-        templates = [self._template(number) for number in range(self.devices)]
-        for turn in itertools.count():
-            for number, template in enumerate(templates):
-                yield template, endings[(turn + number) % VARIANTS], FIRST_SEQ + turn
-
-    def _template(self, number: int) -> Template:
-        device = self.device(number)
-        topic = ember_topic(kind=EmberKind.TELEMETRY, site=self.site(number), device=device)
-        return Template(device=device, topic=topic)
 
 
 class Turns:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypedDict
 
 import msgspec
 
 from ingest.readings import SECOND
 from simulators.physics import fire
-from simulators.physics.exposure import NOTHING, Exposure, Place
+from simulators.physics.exposure import NOTHING, Enclosure, Exposure, Place
 from simulators.scenarios.happening import Event, Fire, Here, Piece
 from simulators.scenarios.schema import Positive, Seconds
 
@@ -55,6 +55,20 @@ class PutOut(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Where(TypedDict):
+    """What all fires are told of their surroundings."""
+
+    site: str
+    start_at: int
+    place: Place
+    enclosure: Enclosure
+
+
+def where(here: Here) -> Where:
+    """The place chosen for an event."""
+    return {"site": here.site.id, "start_at": here.start_at, "place": here.place, "enclosure": here.site.enclosure}
+
+
 class Burns(Event, frozen=True, kw_only=True):
     """What all fires have. `out_after`: people put it out so long after its first smoke."""
 
@@ -98,10 +112,7 @@ class BatteryFire(Burns, frozen=True, kw_only=True):
     def light(self, here: Here) -> fire.Fire:
         """A pack on a parking space."""
         return fire.battery_fire(
-            site=here.site.id,
-            start_at=here.start_at,
-            place=here.place,
-            enclosure=here.site.enclosure,
+            **where(here),
             seed=here.seed,
             lead_s=self.lead,
         )
@@ -119,10 +130,7 @@ class GrowingFire(Burns, frozen=True, kw_only=True):
     def light(self, here: Here) -> fire.Fire:
         """An open fire."""
         return fire.growing_fire(
-            site=here.site.id,
-            start_at=here.start_at,
-            place=here.place,
-            enclosure=here.site.enclosure,
+            **where(here),
             fuel=self.fuel,
             growth=self.growth,
             peak_kw=self.peak_kw,
@@ -139,9 +147,6 @@ class Smoulder(Burns, frozen=True, kw_only=True):
     def light(self, here: Here) -> fire.Fire:
         """A fire without flame."""
         return fire.smoulder(
-            site=here.site.id,
-            start_at=here.start_at,
-            place=here.place,
-            enclosure=here.site.enclosure,
+            **where(here),
             seconds=math.ceil(self.lasts),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from ingest.errors import OperatorError
+from simulators.options import os_errors
 from simulators.town.ground import BLOCK_DEPTH_M, BLOCK_LENGTH_M, COLUMNS, ROWS, Point, block, degrees, metres
 from simulators.town.layout import Town
 
@@ -45,12 +45,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
 
 def write_buildings(path: str, town: Town) -> None:
     """One FeatureCollection, a building on each line."""
-    try:
-        with Path(path).open("wb") as file:
-            file.writelines(buildings_geojson(town))
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--buildings {path}: {what}; name a file to write to") from None
+    with os_errors(f"--buildings {path}", "name a file to write to"), Path(path).open("wb") as file:
+        file.writelines(buildings_geojson(town))
 
 
 def buildings_geojson(town: Town) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from ingest.errors import OperatorError
+from simulators.options import os_errors
 from simulators.physics.exposure import Place
 from simulators.town.ground import degrees, metres
 from simulators.town.layout import Site, Town
@@ -35,16 +35,15 @@ Row = tuple[object, ...]
 
 def write_inventory(path: str, town: Town, *, interval_s: float | None = None) -> None:
     """Areas, centres, sites and devices; devices report each `interval_s`, or each at its model's own interval."""
-    try:
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(HEADER.split(","))
-            writer.writerows(_places(town))
-            for site in tqdm(town.sites, desc="inventory", unit=" sites", disable=None, leave=False):
-                file.writelines(_device_lines(site, interval_s))
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise OperatorError(f"--inventory {path}: {what}; name a file to write to") from None
+    with (
+        os_errors(f"--inventory {path}", "name a file to write to"),
+        Path(path).open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER.split(","))
+        writer.writerows(_places(town))
+        for site in tqdm(town.sites, desc="inventory", unit=" sites", disable=None, leave=False):
+            file.writelines(_device_lines(site, interval_s))
 
 
 def _places(town: Town) -> Iterator[Row]:

@@ -93,7 +93,7 @@ class PagesCheck:
         tally.compare(Check.PAGES, len(self._pages))
         for key, count in arrivals.items():
             if count > 1:
-                self._tell(Kind.TWICE, self._pages[key], "page " + key, "it once", f"it {count} times")
+                self._tell_of(self._pages[key], Kind.TWICE, "page " + key, "it once", f"it {count} times")
 
     def run(self, *, deliveries: Iterable[Delivery] | None, alarmed: Collection[str] | None) -> None:
         """`deliveries`: all that the API knows. `alarmed`: all sites with an alert of fire class. None: not known."""
@@ -117,23 +117,16 @@ class PagesCheck:
         return page
 
     def _wrong(self, line: Noted, expected: str, seen: str, page: Page | None = None) -> None:
+        site = page.body.incident.site if page else ""
+        self._tell(Kind.WRONG, f"page {line.key}", site, line.at, expected, seen)
+
+    def _tell(self, kind: Kind, what: str, site: str, at: int, expected: str, seen: str = "") -> None:
         self._tally.found(
-            Finding(
-                kind=Kind.WRONG,
-                check=Check.PAGES,
-                what=f"page {line.key}",
-                site=page.body.incident.site if page else "",
-                at=moment(line.at),
-                expected=expected,
-                seen=seen,
-            )
+            Finding(kind=kind, check=Check.PAGES, what=what, site=site, at=moment(at), expected=expected, seen=seen)
         )
 
-    def _tell(self, kind: Kind, page: Page, what: str, expected: str, seen: str) -> None:
-        site, at = page.body.incident.site, moment(page.at)
-        self._tally.found(
-            Finding(kind=kind, check=Check.PAGES, what=what, site=site, at=at, expected=expected, seen=seen)
-        )
+    def _tell_of(self, page: Page, kind: Kind, what: str, expected: str, seen: str) -> None:
+        self._tell(kind, what, page.body.incident.site, page.at, expected, seen)
 
     def _told_twice(self) -> None:
         told: dict[tuple[str, str, str, int, str], str] = {}
@@ -143,7 +136,7 @@ class PagesCheck:
             first = told.setdefault(same, key)
             if first != key and body.reason not in REPEATED:
                 what = f"a page with reason {body.reason} to {body.team}"
-                self._tell(Kind.TWICE, page, what, f"only page {first}", f"also page {key}")
+                self._tell_of(page, Kind.TWICE, what, f"only page {first}", f"also page {key}")
 
     def _not_arrived(self, deliveries: Iterable[Delivery]) -> set[str]:
         """Tell of pages that a channel took and that the collector does not have; their sites.
@@ -156,52 +149,26 @@ class PagesCheck:
         for each in since:
             if each.state == "accepted" and each.channel in channels and each.id not in self._pages:
                 sites.add(each.site)
-                self._tally.found(
-                    Finding(
-                        kind=Kind.LOST,
-                        check=Check.PAGES,
-                        what=f"page {each.id}",
-                        site=each.site,
-                        at=moment(from_datetime(each.created_at)),
-                        expected=f"{each.reason} to {each.target} by {each.channel}, which took it",
-                    )
-                )
+                expected = f"{each.reason} to {each.target} by {each.channel}, which took it"
+                self._tell(Kind.LOST, f"page {each.id}", each.site, from_datetime(each.created_at), expected)
         return sites
 
     def _check_site(self, site: str, sent_at: int, *, missing: bool) -> None:
         times = [page.at for page in self._pages.values() if page.is_fire and site in page.sites]
-        at = moment(sent_at)
         if not times:
             if not missing:
-                self._tally.found(
-                    Finding(
-                        kind=Kind.LOST,
-                        check=Check.PAGES,
-                        what="a page of fire class",
-                        site=site,
-                        at=at,
-                        expected="one at least",
-                    )
-                )
+                self._tell(Kind.LOST, "a page of fire class", site, sent_at, "one at least")
             return
         took = min(times) - sent_at
         if abs(took) > DAY:  # a recording with times of its own
             return
         self._tally.took(Check.PAGES, max(took, 0))
         if took > self._late:
-            self._tally.found(
-                Finding(
-                    kind=Kind.LATE,
-                    check=Check.PAGES,
-                    what="the first page of fire class",
-                    site=site,
-                    at=at,
-                    expected=f"it within {self._late / SECOND:g} s",
-                    seen=f"it {took / SECOND:.1f} s after the fire was sent",
-                )
-            )
+            expected = f"it within {self._late / SECOND:g} s"
+            seen = f"it {took / SECOND:.1f} s after the fire was sent"
+            self._tell(Kind.LATE, "the first page of fire class", site, sent_at, expected, seen)
 
     def _unexplained(self, burning: set[str]) -> None:
         for key, page in self._pages.items():
             if page.is_fire and page.body.reason not in REPEATED and not page.sites & burning:
-                self._tell(Kind.WRONG, page, f"page {key}", "no fire there", f"{page.body.reason}")
+                self._tell_of(page, Kind.WRONG, f"page {key}", "no fire there", f"{page.body.reason}")

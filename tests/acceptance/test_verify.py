@@ -120,18 +120,24 @@ class Books:
         return code, lines, said
 
 
-def test_verify_finds_nothing_in_a_fire_that_went_well_and_each_planted_fault_by_name(
-    tmp_path: Path, own_broker: Broker, database: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    port = free_port()
-    program = Program(tmp_path, mqtt=own_broker.url, database=database, hook="hook", teams=teams(port))
-    for name in (tmp_path / "hook.key", tmp_path / "data" / "hook.key"):
+def prepared(folder: Path, broker: Broker, database: str, port: int) -> Program:
+    """The program, its sheds imported; its team hears of fires at this port."""
+    program = Program(folder, mqtt=broker.url, database=database, hook="hook", teams=teams(port))
+    for name in (folder / "hook.key", folder / "data" / "hook.key"):
         name.parent.mkdir(exist_ok=True)
         name.write_text(KEY)
     program.call("migrate")
     heads = [Device(id=f"{site}-head-{head}", site=site, expected_interval_s=60) for site in SITES for head in (1, 2)]
-    write_inventory(InventoryDelta(sites=[Site(id=site) for site in SITES], devices=heads), tmp_path / "inventory.csv")
-    program.call("inventory", "import", str(tmp_path / "inventory.csv"))
+    write_inventory(InventoryDelta(sites=[Site(id=site) for site in SITES], devices=heads), folder / "inventory.csv")
+    program.call("inventory", "import", str(folder / "inventory.csv"))
+    return program
+
+
+def test_verify_finds_nothing_in_a_fire_that_went_well_and_each_planted_fault_by_name(
+    tmp_path: Path, own_broker: Broker, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    program = prepared(tmp_path, own_broker, database, port)
     books = Books(program, capsys)
     with program:
         program.until(lambda: program.in_log("main", "INVENTORY"))

@@ -19,13 +19,17 @@ from ingest.journal_sqlite import SqliteJournal, SqliteStream
 from ingest.message import Kind, Message, encode
 from ingest.readings import SECOND
 from ingest.sources_file import load_sources
-from simulators.load.fleet import OPENING, Fleet, Planned
+from ingest.topics import EmberKind, ember_topic
+from simulators.load.fleet import FIRST_SEQ, OPENING, VARIANTS, Fleet, tails
 
 SHARD = "main"
 TELEMETRY = "ember/v1/+/+/telemetry"
 BATCH = 500  #: records the receiver appends at once when it is busy
 INTERVAL = 60  #: seconds between two messages of a device
 CLIENT = "bench"
+
+#: A message to be: topic, reading, seq.
+Planned = tuple[str, bytes, int]
 
 
 def fleet(devices: int) -> Fleet:
@@ -57,13 +61,25 @@ def inventory(devices: Fleet) -> Iterator[InventoryDelta]:
         yield InventoryDelta(devices=rows)
 
 
+def messages(devices: Fleet) -> Iterator[Planned]:
+    """Without end, what `python -m simulators load` says with its first seed: every device in its turn."""
+    endings = tails(1)
+    topics = [
+        ember_topic(kind=EmberKind.TELEMETRY, site=devices.site(number), device=devices.device(number))
+        for number in range(devices.devices)
+    ]
+    for turn in itertools.count():
+        for number, topic in enumerate(topics):
+            yield topic, endings[(turn + number) % VARIANTS], FIRST_SEQ + turn
+
+
 def say(stream: SqliteStream, devices: Fleet, count: int, *, start: int = 0, skip: int = 0) -> int:
     """`count` messages, one reading each, every device once in INTERVAL of log time; the newest offset.
 
     `start` is the log time (µs) of the first, `skip` how many messages of the same fleet went before.
     """
     start = start or wall()
-    planned = itertools.islice(devices.messages(1), skip, skip + count)
+    planned = itertools.islice(messages(devices), skip, skip + count)
     step = INTERVAL * SECOND / devices.devices
     last = -1
     for number, batch in enumerate(_batches(planned)):
@@ -74,9 +90,9 @@ def say(stream: SqliteStream, devices: Fleet, count: int, *, start: int = 0, ski
 
 def entry(planned: Planned, received_at: int, packet_id: int) -> Entry:
     """The record the receiver makes of a message that was on its way for 30 ms."""
-    template, tail, seq = planned
+    topic, tail, seq = planned
     meta = Message(
-        topic=template.topic, source=TELEMETRY, received_at=received_at, packet_id=packet_id % 65_535 + 1, connection=1
+        topic=topic, source=TELEMETRY, received_at=received_at, packet_id=packet_id % 65_535 + 1, connection=1
     )
     return Entry(Kind.MESSAGE, encode(meta), OPENING % ((received_at - 30_000) // 1000, seq) + tail)
 

@@ -34,6 +34,7 @@ from simulators.tapes.tapefile import TapeWriter, read_tape
 from simulators.wire.pace import Pace
 from simulators.wire.packets import connect, packet_ids, publish_head, read_acknowledgements
 from simulators.wire.raw import Rows
+from tests.bench.material import messages
 
 TS = 1_700_000_000_000
 
@@ -118,7 +119,7 @@ def test_packets_say_what_the_benches_put_into_their_logs() -> None:
     fleet = Fleet(devices=5, sites=2)
     rows = rows_of(fleet, [0, 1, 2, 3, 4, 0], turns=[0, 0, 0, 0, 0, 1])
     said = [read_back(row.tobytes())[:2] for row in rows]
-    meant = [(template.topic, OPENING % (TS, seq) + tail) for template, tail, seq in islice(fleet.messages(1), 6)]
+    meant = [(topic, OPENING % (TS, seq) + tail) for topic, tail, seq in islice(messages(fleet), 6)]
     assert said == meant
 
 

@@ -33,6 +33,7 @@ from simulators.town.plan import Away, Clock, Plan
 from simulators.town.report import Report, row_of
 from simulators.town.single import battery_fire_reports
 from simulators.wire.messages import Outgoing, messages, status
+from tests.bench.material import messages as messages_of
 
 START = 1_777_593_600 * SECOND
 
@@ -89,11 +90,11 @@ def test_a_status_is_understood_as_online_or_not() -> None:
 
 
 def test_the_load_is_understood() -> None:
-    template, tail, seq = next(Fleet(devices=3, sites=1).messages(1))
+    topic, tail, seq = next(messages_of(Fleet(devices=3, sites=1)))
     payload = OPENING % (START // 1000, seq) + tail
-    message = Outgoing(at=START, topic=template.topic, payload=payload, site="", device="")
+    message = Outgoing(at=START, topic=topic, payload=payload, site="", device="")
     (seen,) = understood(message, load_sources(None).sources)
-    assert (seen.site, seen.device, seen.observed_at, seen.seq) == ("load-s00001", template.device, START, seq)
+    assert (seen.site, seen.device, seen.observed_at, seen.seq) == ("load-s00001", "load-d0000001", START, seq)
     assert set(seen.values) == {"temperature", "humidity", "smoke"}
     assert seen.states == {"smoke_alarm": False}
 
